@@ -1,0 +1,1 @@
+"""The outermost layer: GraphQL, HTTP, processes, wiring."""

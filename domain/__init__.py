@@ -1,0 +1,1 @@
+"""Business facts and rules: values and pure functions, standard library only."""

@@ -1,0 +1,32 @@
+"""An event as the log keeps it: the fact, its place, and where it came from."""
+
+from datetime import datetime
+from typing import Any
+
+from domain.decider import message
+
+
+@message
+class Meta:
+    """Who and what caused an event. Ids are opaque strings."""
+
+    event_id: str
+    command_id: str
+    command: str
+    correlation_id: str
+    causation_id: str
+    actor: str
+    recorded_at: datetime
+    reason: str | None = None
+    trace: str | None = None
+
+
+@message
+class Recorded:
+    """An event with its position in the log, and its version in its stream (both from 1)."""
+
+    event: Any
+    position: int
+    stream: str
+    version: int
+    meta: Meta

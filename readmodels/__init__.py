@@ -1,0 +1,1 @@
+"""What clients may ask: one file per read model, each a pure fold per key."""
