@@ -61,7 +61,8 @@ def _read(kind: Any, name: str, text: str) -> Any:
             return tuple(part.strip() for part in text.split(",") if part.strip())
         return (kind if kind in (int, float, Path) else str)(text)
     except (KeyError, ValueError):
-        raise SettingInvalid(f"{name}={text!r} is not a valid {getattr(kind, '__name__', kind)}")
+        wanted = getattr(kind, "__name__", kind)
+        raise SettingInvalid(f"{name}={text!r} is not a valid {wanted}") from None
 
 
 def _overrides(cls: type, prefix: str, environment: Mapping[str, str]) -> dict[str, Any]:

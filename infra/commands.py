@@ -1,0 +1,188 @@
+"""The one command handler: decide, then commit in groups.
+
+1. Whatever waits is one group and one transaction; a command alone waits for nobody.
+2. Within a group commands are decided one after the other in memory, each on the result of the
+   one before, so that a hot stream costs no conflicts.
+3. A decision holds as of the position it is committed at: when others have appended meanwhile,
+   the group is decided again on what they did (`Behind`).
+4. A command id is answered once: a repeat gets the recorded answer, another input is refused.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from domain.decider import Decider, DomainError, Joint
+from infra import metrics
+from infra.aggregates import Aggregates
+from infra.answers import Accepted, Answer, AnswerCodec, Request, repeated
+from infra.deciding import Decisions
+from infra.log import Behind, CommandSeen, Head, Log, VersionTaken
+from infra.mongo import Unavailable
+
+MOST_IN_GROUP: Final = 256
+ATTEMPTS: Final = 50
+FAR_BEHIND: Final = 10_000
+"""Events of others beyond which it is cheaper to forget than to follow."""
+
+
+@dataclass(eq=False)
+class _Waiting:
+    request: Request
+    identity: str
+    answer: asyncio.Future[Answer]
+
+
+class CommandHandler:
+    """Decides commands and appends their events; `run` must be running."""
+
+    def __init__(
+        self,
+        log: Log,
+        deciders: Sequence[Decider[Any, Any, Any]],
+        joints: Iterable[Joint[Any]],
+        errors: Iterable[type[DomainError]],
+    ) -> None:
+        self._log = log
+        self._aggregates = Aggregates(log, deciders)
+        self._decisions = Decisions(self._aggregates, deciders, joints)
+        self._codec = AnswerCodec(errors)
+        self._queue: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._in_flight: dict[str, _Waiting] = {}
+        self._head: Head | None = None
+
+    async def handle(self, request: Request) -> Answer:
+        """The answer to a command, once it is durable; raises `Unavailable`.
+
+        Cancelling the caller does not cancel the command: sent again, it answers the same.
+        """
+        identity = request.identity()
+        same = self._in_flight.get(request.command_id)
+        if same is not None:
+            return repeated(await asyncio.shield(same.answer), same=same.identity == identity)
+        waiting = _Waiting(request, identity, asyncio.get_running_loop().create_future())
+        self._in_flight[request.command_id] = waiting
+        self._queue.append(waiting)
+        self._wake.set()
+        return await asyncio.shield(waiting.answer)
+
+    async def run(self) -> None:
+        """Commit groups until cancelled; a group under way is finished, what waits is told."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._queue:
+                    group = self._next_group()
+                    metrics.GROUP_SIZE.observe(len(group))
+                    with metrics.COMMIT_SECONDS.time():
+                        await _finished(self._commit(group))
+        finally:
+            for waiting in list(self._in_flight.values()):
+                self._settle(waiting, Unavailable("the server is stopping"))
+
+    @property
+    def waiting(self) -> int:
+        """Commands that have no answer yet."""
+        return len(self._in_flight)
+
+    def _next_group(self) -> list[_Waiting]:
+        return [self._queue.popleft() for _ in range(min(MOST_IN_GROUP, len(self._queue)))]
+
+    async def _commit(self, group: list[_Waiting]) -> None:
+        attempt = 0
+        try:
+            while not await self._attempt(group):
+                attempt += 1
+                group = [waiting for waiting in group if not waiting.answer.done()]
+                if attempt == ATTEMPTS:
+                    raise Unavailable("other writers were faster, again and again")  # noqa: TRY301 told to all below
+                await asyncio.sleep(random.random() * min(attempt, 10) / 1000)  # noqa: S311 fairness, not secrecy
+        except Exception as error:  # noqa: BLE001 whoever waits must learn of it, whatever it is
+            self._forget()
+            for waiting in group:
+                self._settle(waiting, error)
+
+    async def _attempt(self, group: list[_Waiting]) -> bool:
+        """Decide and append; False when it has to be done again on newer facts."""
+        if not group:
+            return True
+        if self._head is None:
+            self._head = await self._log.head()
+        decided = await self._decisions.decide([w.request for w in group], self._head)
+        answers = decided.answers
+        records = [self._codec.record(w.identity, a) for w, a in zip(group, answers, strict=True)]
+        try:
+            self._head = await self._log.append(decided.head, decided.events, records)
+        except Behind:
+            metrics.RETRIES.labels("behind").inc()
+            await self._catch_up(decided.head)
+            return False
+        except VersionTaken:
+            metrics.RETRIES.labels("version").inc()
+            self._forget()
+            return False
+        except CommandSeen:
+            metrics.RETRIES.labels("repeat").inc()
+            await self._answer_seen(group)
+            return False
+        self._aggregates.keep(decided.known)
+        for waiting, answer in zip(group, answers, strict=True):
+            self._settle(waiting, answer)
+        _count(answers, len(decided.events), self._head.position)
+        return True
+
+    async def _catch_up(self, known: Head) -> None:
+        head = await self._log.head()
+        if head.position - known.position > FAR_BEHIND:
+            self._aggregates.forget()
+        else:
+            self._aggregates.follow(await self._log.read(known.position, head.position))
+        self._head = head
+
+    def _forget(self) -> None:
+        """Trust nothing in memory: it is loaded anew."""
+        self._head = None
+        self._aggregates.forget()
+
+    async def _answer_seen(self, group: list[_Waiting]) -> None:
+        """Answer those of the group that have been recorded before."""
+        records = await self._log.commands([w.request.command_id for w in group])
+        for waiting in group:
+            record = records.get(waiting.request.command_id)
+            if record is not None:
+                same = record["identity"] == waiting.identity
+                self._settle(waiting, repeated(self._codec.recorded(record), same=same))
+
+    def _settle(self, waiting: _Waiting, answer: Answer | Exception) -> None:
+        if self._in_flight.get(waiting.request.command_id) is waiting:
+            del self._in_flight[waiting.request.command_id]
+        if waiting.answer.done():
+            return
+        if isinstance(answer, Exception):
+            waiting.answer.set_exception(answer)
+            waiting.answer.exception()  # it counts as seen even when the caller has gone
+        else:
+            waiting.answer.set_result(answer)
+
+
+def _count(answers: Sequence[Answer], events: int, position: int) -> None:
+    accepted = sum(isinstance(answer, Accepted) for answer in answers)
+    metrics.COMMANDS.labels("accepted").inc(accepted)
+    metrics.COMMANDS.labels("refused").inc(len(answers) - accepted)
+    metrics.EVENTS.inc(events)
+    metrics.HEAD_POSITION.set(position)
+
+
+async def _finished(work: Any) -> None:
+    """Await `work` to its end, also when cancelled meanwhile; then be cancelled."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise

@@ -1,0 +1,139 @@
+"""A group of commands decided in memory, one after the other, on top of one head of the log."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+from domain.decider import Decider, DomainError, DomainErrors, Joint, States
+from domain.recorded import Meta
+from infra.aggregates import Aggregates, Versioned
+from infra.answers import Accepted, Answer, Rejected, Request, VersionConflict
+from infra.codec import now
+from infra.log import Head, NewEvent
+
+
+@dataclass
+class Group:
+    """What a group of commands comes to: answers in their order, events in log order."""
+
+    head: Head
+    known: dict[str, Versioned] = field(default_factory=dict)
+    states: dict[str, Any] = field(default_factory=dict)
+    events: list[NewEvent] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+
+    @property
+    def position(self) -> int:
+        """Of the last event so far."""
+        return self.head.position + len(self.events)
+
+    def put(self, known: dict[str, Versioned]) -> None:
+        self.known.update(known)
+        self.states.update((stream, found.state) for stream, found in known.items())
+
+
+class Decisions:
+    """The deciders and joint decisions, by the commands they decide."""
+
+    def __init__(
+        self,
+        aggregates: Aggregates,
+        deciders: Sequence[Decider[Any, Any, Any]],
+        joints: Iterable[Joint[Any]],
+    ) -> None:
+        self._aggregates = aggregates
+        self._single = {command: d for d in deciders for command in d.commands}
+        self._joint = {joint.command: joint for joint in joints}
+
+    async def decide(self, requests: Sequence[Request], head: Head) -> Group:
+        """Answer all requests; what they need is loaded in as few calls as can be."""
+        group = Group(head)
+        await self._load(requests, group)
+        for request in requests:
+            await self._load([request], group)  # an order placed in this group names more
+            group.answers.append(self._answer(request, group))
+        return group
+
+    async def _load(self, requests: Sequence[Request], group: Group) -> None:
+        while missing := self._missing(requests, group):
+            group.put(await self._aggregates.load(list(missing)))
+
+    def _missing(self, requests: Sequence[Request], group: Group) -> dict[str, None]:
+        """The streams that neither the group nor the memory knows; what the memory knows is put."""
+        missing: dict[str, None] = {}
+        for request in requests:
+            while new := [s for s in self._streams(request, group) if s not in group.known]:
+                found = {s: known for s in new if (known := self._aggregates.get(s))}
+                missing.update((s, None) for s in new if s not in found)
+                if not found:
+                    break
+                group.put(found)
+        return missing
+
+    def _streams(self, request: Request, group: Group) -> list[str]:
+        """The streams of a command so far; the first one is its own."""
+        command = request.command
+        joint = self._joint.get(type(command))
+        if joint is None:
+            return [self._single[type(command)].stream_of(command)]
+        return list(joint.streams(command, States(group.states)))
+
+    def _answer(self, request: Request, group: Group) -> Answer:
+        own = self._streams(request, group)[0]
+        try:
+            changes = self._changes(request, own, group)
+        except (DomainError, DomainErrors) as refusal:
+            return Rejected(
+                command_id=request.command_id, errors=refusal.errors, position=group.position
+            )
+        self._add(request, changes, group)
+        return Accepted(
+            command_id=request.command_id,
+            stream=own,
+            version=group.known[own].version,
+            position=group.position,
+        )
+
+    def _changes(self, request: Request, own: str, group: Group) -> dict[str, list[Any]]:
+        actual = group.known[own].version
+        if request.expected_version is not None and request.expected_version != actual:
+            raise VersionConflict(stream=own, expected=request.expected_version, actual=actual)
+        command = request.command
+        joint = self._joint.get(type(command))
+        if joint is not None:
+            return joint.decide(command, States(group.states))
+        return {own: self._single[type(command)].decide(command, group.states[own])}
+
+    def _add(self, request: Request, changes: dict[str, list[Any]], group: Group) -> None:
+        at, index = now(), count()
+        for stream, events in changes.items():
+            if not events:
+                continue
+            before = group.known[stream]
+            group.events += [
+                NewEvent(
+                    event=event,
+                    stream=stream,
+                    version=version,
+                    meta=_meta(request, next(index), at),
+                )
+                for version, event in enumerate(events, start=before.version + 1)
+            ]
+            group.put({stream: self._aggregates.evolved(stream, before, events)})
+
+
+def _meta(request: Request, index: int, at: datetime) -> Meta:
+    """Where the command's event number `index` (from 0) came from."""
+    return Meta(
+        event_id=f"{request.command_id}:{index}",
+        command_id=request.command_id,
+        command=type(request.command).__name__,
+        correlation_id=request.correlation_id or request.command_id,
+        causation_id=request.causation_id or request.command_id,
+        actor=request.actor,
+        recorded_at=at,
+        reason=request.reason,
+        trace=request.trace,
+    )

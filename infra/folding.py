@@ -1,0 +1,167 @@
+"""Folding: what events make of the documents of one collection.
+
+The same code runs for the live generation and for one that is being rebuilt.
+"""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable
+from math import inf
+from typing import Any, Final, Protocol, TypeAlias
+
+from pymongo import DeleteOne, ReplaceOne
+
+from domain.decider import message
+from domain.recorded import Recorded
+from infra.codec import from_stored, now, to_stored
+from infra.mongo import Document, Mongo, Session, SyncDatabase
+
+PARKED: Final = "parked"
+MOST_REMEMBERED: Final = 50_000
+"""Documents kept in memory, so that a document touched again soon is not loaded again."""
+
+
+class Projection(Protocol):
+    """What the projector needs of a read model (`readmodels.projection.Projection`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def view(self) -> type[Any]: ...
+    @property
+    def events(self) -> tuple[type, ...]: ...
+    @property
+    def keys(self) -> Callable[[Recorded], Iterable[str]]: ...
+    @property
+    def evolve(self) -> Callable[[Any, Recorded, str], Any]: ...
+    @property
+    def indexes(self) -> tuple[tuple[tuple[str, int], ...], ...]: ...
+
+
+@message
+class Parked:
+    """A key that waits: the event it failed at and what was said."""
+
+    projection: str
+    key: str
+    position: int
+    error: str
+
+
+def collection_of(projection: str, generation: int) -> str:
+    """Where the documents of this generation live."""
+    return f"rm_{projection}_{generation}"
+
+
+Touched: TypeAlias = dict[str, list[Recorded]]
+"""The events of a batch by the key they touch."""
+
+Changed: TypeAlias = dict[str, tuple[Any, int]]
+"""Documents after a batch, each with the position of the last event that touched it."""
+
+
+class Folder:
+    """Folds events into the documents of one collection, and remembers what it wrote."""
+
+    def __init__(self, projection: Projection, collection: str) -> None:
+        self.projection = projection
+        self.collection = collection
+        self.parked: dict[str, int] = {}
+        self._kept: OrderedDict[str, Any] = OrderedDict()
+
+    def touched(self, events: Iterable[Recorded]) -> Touched:
+        """The events that this read model listens to, by key; parked keys wait."""
+        kinds, keys = self.projection.events, self.projection.keys
+        found: Touched = defaultdict(list)
+        for recorded in events:
+            if isinstance(recorded.event, kinds):
+                for key in keys(recorded):
+                    if recorded.position < self.parked.get(key, inf):
+                        found[key].append(recorded)
+        return found
+
+    def load(self, db: SyncDatabase, keys: Iterable[str]) -> None:
+        """Have the documents of these keys in memory."""
+        missing = [key for key in keys if key not in self._kept]
+        if missing:
+            self._kept.update(dict.fromkeys(missing))
+            for document in db[self.collection].find({"_id": {"$in": missing}}):
+                self._kept[document["_id"]] = from_stored(self.projection.view, document)
+
+    def expect_new(self, keys: Iterable[str]) -> None:
+        """Take keys not in memory as having no document, where the caller knows that."""
+        for key in keys:
+            self._kept.setdefault(key, None)
+
+    def fold(self, touched: Touched) -> tuple[Changed, list[Parked]]:
+        """The documents after the batch with the position of their last event; what failed."""
+        changed: Changed = {}
+        failed: list[Parked] = []
+        for key, events in touched.items():
+            view, position = self._kept[key], 0
+            for recorded in events:
+                try:
+                    view = self.projection.evolve(view, recorded, key)
+                    position = recorded.position
+                except Exception as error:  # noqa: BLE001 a fold may fail in any way: park the key
+                    failed.append(
+                        Parked(
+                            projection=self.projection.name,
+                            key=key,
+                            position=recorded.position,
+                            error=f"{type(error).__name__}: {error}",
+                        )
+                    )
+                    break
+            if position:
+                changed[key] = (view, position)
+        return changed, failed
+
+    def write(self, db: SyncDatabase, changed: Changed, session: Session | None) -> None:
+        """Write the changed documents in one call."""
+        if changed:
+            db[self.collection].bulk_write(
+                [_written(key, *after) for key, after in changed.items()],
+                ordered=False,
+                session=session,
+            )
+
+    def hold(self, changed: Changed) -> None:
+        """Remember documents, however many: they are not written yet."""
+        for key, (view, _) in changed.items():
+            self._kept[key] = view
+            self._kept.move_to_end(key)
+
+    def keep(self, changed: Changed) -> None:
+        """Remember what has been committed; the least recently used goes first."""
+        self.hold(changed)
+        while len(self._kept) > MOST_REMEMBERED:
+            self._kept.popitem(last=False)
+
+
+def document_of(key: str, view: Any, position: int) -> Document:
+    """A view as it is stored."""
+    return {"_id": key, "position": position, **to_stored(view)}
+
+
+def _written(key: str, view: Any, position: int) -> ReplaceOne[Document] | DeleteOne:
+    if view is None:
+        return DeleteOne({"_id": key})
+    return ReplaceOne({"_id": key}, document_of(key, view, position), upsert=True)
+
+
+def parked_document(parked: Parked) -> Document:
+    return {"_id": f"{parked.projection}/{parked.key}", "at": now(), **to_stored(parked)}
+
+
+async def prepare_collection(mongo: Mongo, projection: Projection, generation: int) -> None:
+    """Create a generation's collection with its indexes; harmless when it exists."""
+    name = collection_of(projection.name, generation)
+    await mongo.prepare({name: {}})
+
+    def indexes(db: SyncDatabase) -> None:
+        for fields in projection.indexes:
+            db[name].create_index(list(fields))
+
+    await mongo.run(indexes)

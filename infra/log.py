@@ -1,0 +1,209 @@
+"""The log: every event, once, in commit order.
+
+1. Positions are dense: the head moves in the same transaction, as its first write, from exactly
+   where the writer knew it to be. A writer that did not know of others' events is told `Behind`.
+2. Acknowledged means majority and journal.
+3. An event states its version in its stream; a version taken already is a `VersionTaken`.
+4. One append may span streams and commands, all or nothing.
+5. Each command is recorded with its answer in the same transaction; a repeat is a `CommandSeen`.
+6. Events are chained by hash; the head of the chain sits with the position (see `chain`).
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any, Final
+
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import BulkWriteError
+
+from domain.decider import message
+from domain.recorded import Meta, Recorded
+from infra.chain import GENESIS, chained
+from infra.codec import EventCodec, from_stored, to_stored
+from infra.mongo import Document, Mongo, Session, SyncDatabase
+
+EVENTS: Final = "events"
+COMMANDS: Final = "commands"
+COUNTERS: Final = "counters"
+SCAN_BATCH: Final = 5_000
+_DUPLICATE: Final = 11000
+
+
+class Behind(Exception):
+    """The head has moved: others have appended since."""
+
+
+class VersionTaken(Exception):
+    """A stream has an event of this version already."""
+
+
+class CommandSeen(Exception):
+    """A command of this append has been recorded before."""
+
+
+@message
+class Head:
+    """The last position (0 for an empty log) and the hash of the event there."""
+
+    position: int
+    hash: bytes
+
+
+@message
+class NewEvent:
+    """An event to be appended as `version` of `stream`."""
+
+    event: Any
+    stream: str
+    version: int
+    meta: Meta
+
+
+class Log:
+    """The events of one database."""
+
+    def __init__(self, mongo: Mongo, codec: EventCodec) -> None:
+        self.mongo = mongo
+        self.codec = codec
+        self._listeners: list[Callable[[], None]] = []
+
+    async def prepare(self) -> None:
+        """Create collections, indexes and the head; harmless when they exist."""
+        clustered = {"clusteredIndex": {"key": {"_id": 1}, "unique": True, "name": "position"}}
+        await self.mongo.prepare({EVENTS: clustered, COMMANDS: {}, COUNTERS: {}})
+
+        def indexes(db: SyncDatabase) -> None:
+            db[EVENTS].create_index([("stream", 1), ("version", 1)], unique=True)
+            db[COUNTERS].update_one(
+                {"_id": "log"}, {"$setOnInsert": {"position": 0, "hash": GENESIS}}, upsert=True
+            )
+
+        await self.mongo.run(indexes)
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each append by this process."""
+        self._listeners.append(listener)
+
+    async def head(self) -> Head:
+        """Where the log ends now."""
+        found = await self.mongo.run(lambda db: db[COUNTERS].find_one({"_id": "log"}))
+        assert found is not None, "the log has been prepared"
+        return Head(position=found["position"], hash=bytes(found["hash"]))
+
+    async def append(
+        self, head: Head, events: Sequence[NewEvent], commands: Sequence[Document] = ()
+    ) -> Head:
+        """Append after `head` and answer with the new head.
+
+        Raises `Behind`, `VersionTaken`, `CommandSeen`, or `infra.mongo.Unavailable`; the last
+        leaves open whether the append took place, which the command records answer later.
+        """
+
+        def write(db: SyncDatabase, session: Session) -> Head:
+            documents, after = self._encoded(head, events)
+            moved = db[COUNTERS].update_one(
+                {"_id": "log", "position": head.position},
+                {"$set": {"position": after.position, "hash": after.hash}},
+                session=session,
+            )
+            if not moved.matched_count:
+                raise Behind
+            if documents:
+                _insert(db, EVENTS, documents, session, VersionTaken)
+            if commands:
+                _insert(db, COMMANDS, commands, session, CommandSeen)
+            return after
+
+        after = await self.mongo.transaction(write)
+        for listener in self._listeners:
+            listener()
+        return after
+
+    def _encoded(
+        self, head: Head, events: Iterable[NewEvent]
+    ) -> tuple[list[RawBSONDocument], Head]:
+        documents, position, digest = [], head.position, head.hash
+        for new in events:
+            position += 1
+            raw, digest = chained(
+                digest,
+                {
+                    "_id": position,
+                    "stream": new.stream,
+                    "version": new.version,
+                    "type": type(new.event).__name__,
+                    "schema": self.codec.schema(new.event),
+                    "data": to_stored(new.event),
+                    "meta": to_stored(new.meta),
+                },
+            )
+            documents.append(RawBSONDocument(raw))
+        return documents, Head(position=position, hash=digest)
+
+    def decoded(self, stored: Document) -> Recorded:
+        """The stored document as a value; raises `infra.codec.Unreadable`."""
+        return Recorded(
+            event=self.codec.decode(stored["type"], stored["data"]),
+            position=stored["_id"],
+            stream=stored["stream"],
+            version=stored["version"],
+            meta=from_stored(Meta, stored["meta"]),
+        )
+
+    async def stored(
+        self, after: int, upto: int | None = None, limit: int = 0, **where: Any
+    ) -> list[Document]:
+        """Stored documents of positions above `after`, in order; `where` narrows them."""
+        place = {"$gt": after} if upto is None else {"$gt": after, "$lte": upto}
+        return await self.mongo.run(
+            lambda db: list(
+                db[EVENTS].find({"_id": place, **where}, sort=[("_id", 1)], limit=limit)
+            )
+        )
+
+    async def read(
+        self, after: int, upto: int | None = None, limit: int = 0, **where: Any
+    ) -> list[Recorded]:
+        """Events of positions above `after`, in order."""
+        return [self.decoded(doc) for doc in await self.stored(after, upto, limit, **where)]
+
+    async def scan(
+        self, after: int = 0, upto: int | None = None, **where: Any
+    ) -> AsyncIterator[list[Recorded]]:
+        """Events in order, in batches: the next one is fetched while one is worked on."""
+        while batch := await self.stored(after, upto, SCAN_BATCH, **where):
+            yield [self.decoded(doc) for doc in batch]
+            after = batch[-1]["_id"]
+
+    async def streams(self, names: Iterable[str]) -> dict[str, list[Recorded]]:
+        """The events of each named stream, by version; an unknown stream has none."""
+        found: dict[str, list[Recorded]] = {name: [] for name in names}
+        documents = await self.mongo.run(
+            lambda db: list(
+                db[EVENTS].find(
+                    {"stream": {"$in": list(found)}}, sort=[("stream", 1), ("version", 1)]
+                )
+            )
+        )
+        for document in documents:
+            found[document["stream"]].append(self.decoded(document))
+        return found
+
+    async def commands(self, ids: Sequence[str]) -> dict[str, Document]:
+        """What has been recorded of these commands."""
+        rows = await self.mongo.run(lambda db: list(db[COMMANDS].find({"_id": {"$in": ids}})))
+        return {row["_id"]: row for row in rows}
+
+
+def _insert(
+    db: SyncDatabase,
+    collection: str,
+    documents: Sequence[Any],
+    session: Session,
+    taken: type[Exception],
+) -> None:
+    try:
+        db[collection].insert_many(documents, ordered=True, session=session)
+    except BulkWriteError as error:
+        if any(e.get("code") == _DUPLICATE for e in (error.details or {}).get("writeErrors", ())):
+            raise taken from error
+        raise

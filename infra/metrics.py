@@ -1,0 +1,22 @@
+"""What is counted while running, for `/metrics` (Prometheus)."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+COMMANDS: Final = Counter("tidings_commands_total", "Commands answered", ["outcome"])
+EVENTS: Final = Counter("tidings_events_total", "Events appended by this process")
+RETRIES: Final = Counter("tidings_commit_retries_total", "Groups decided again", ["because"])
+GROUP_SIZE: Final = Histogram(
+    "tidings_group_commands", "Commands in one commit", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+)
+COMMIT_SECONDS: Final = Histogram(
+    "tidings_commit_seconds",
+    "From the group's start to its durability",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
+)
+PROJECTED: Final = Counter("tidings_projected_events_total", "Events projected by this process")
+PROJECTED_POSITION: Final = Gauge("tidings_projected_position", "Position of the read models")
+HEAD_POSITION: Final = Gauge("tidings_head_position", "Last position this process has seen")
+PARKED_KEYS: Final = Counter("tidings_parked_keys_total", "Documents parked", ["projection"])
+SUBSCRIBERS: Final = Gauge("tidings_subscribers", "Live subscriptions", ["kind"])

@@ -1,0 +1,122 @@
+"""The one file that names the driver: a client, its collections, and transactions.
+
+Motor hops to a thread for every call (0.3 ms of CPU each). What belongs together is therefore done
+in one hop: `Mongo.run` hands a plain function the driver's synchronous face of the same client.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias, TypeVar
+
+import pymongo
+from bson.codec_options import CodecOptions
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, WTimeoutError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+T = TypeVar("T")
+Document: TypeAlias = dict[str, Any]
+Session: TypeAlias = ClientSession
+SyncDatabase: TypeAlias = Database[Document]
+SyncCollection: TypeAlias = Collection[Document]
+
+SECONDS_TO_GIVE_UP = 10.0
+"""How long a write is tried while the server is away or contended."""
+
+CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True)
+
+
+class Unavailable(Exception):
+    """MongoDB cannot be reached or does not answer in time. Trying again later is sensible."""
+
+
+class Mongo:
+    """One database. Acknowledged means majority and journal; reads see only what that holds for."""
+
+    def __init__(self, uri: str, database: str) -> None:
+        self.client: Any = AsyncIOMotorClient(
+            uri,
+            serverSelectionTimeoutMS=5_000,
+            connectTimeoutMS=5_000,
+            retryReads=True,
+            retryWrites=True,
+            tz_aware=True,
+        )
+        self.name = database
+        self.db: Any = self.client.get_database(
+            database,
+            codec_options=CODEC,
+            write_concern=WriteConcern("majority", j=True),
+            read_concern=ReadConcern("majority"),
+        )
+        self.sync: SyncDatabase = self.db.delegate
+
+    async def run(self, work: Callable[[SyncDatabase], T]) -> T:
+        """Run `work` in one worker thread; a server out of reach raises `Unavailable`."""
+        return await asyncio.get_running_loop().run_in_executor(None, _tried, work, self.sync)
+
+    async def transaction(self, work: Callable[[SyncDatabase, Session], T]) -> T:
+        """Run `work` in one transaction in one worker thread.
+
+        It is run again where the server asks for that (a write conflict, a new primary), so it
+        must not keep state of its own. What it raises aborts the transaction.
+        """
+
+        def whole(db: SyncDatabase) -> T:
+            with pymongo.timeout(SECONDS_TO_GIVE_UP), db.client.start_session() as session:
+                return session.with_transaction(
+                    lambda current: work(db, current),
+                    read_concern=ReadConcern("snapshot"),
+                    write_concern=WriteConcern("majority", j=True),
+                )
+
+        return await self.run(whole)
+
+    def watch(self, collection: str, pipeline: list[Document], **options: Any) -> Any:
+        """A change stream, as an async context manager and iterator."""
+        return self.db[collection].watch(pipeline, **options)
+
+    async def prepare(self, collections: Mapping[str, Mapping[str, Any]]) -> None:
+        """Create the collections that do not exist yet, with their options."""
+
+        def create(db: SyncDatabase) -> None:
+            existing = set(db.list_collection_names())
+            for name, options in collections.items():
+                if name not in existing:
+                    try:
+                        db.create_collection(name, **options)
+                    except PyMongoError as error:
+                        if getattr(error, "code", None) != 48:  # another process was faster
+                            raise
+
+        await self.run(create)
+
+    def close(self) -> None:
+        self.client.close()
+
+
+def _tried(work: Callable[[SyncDatabase], T], db: SyncDatabase) -> T:
+    try:
+        return work(db)
+    except (ConnectionFailure, ExecutionTimeout, WTimeoutError) as error:
+        raise Unavailable(str(error)) from error
+    except PyMongoError as error:
+        if error.timeout or error.has_error_label("TransientTransactionError"):
+            raise Unavailable(str(error)) from error
+        raise
+
+
+@asynccontextmanager
+async def open_mongo(uri: str, database: str) -> AsyncIterator[Mongo]:
+    """A connected `Mongo`, closed at the end; raises `Unavailable` when nobody answers."""
+    mongo = Mongo(uri, database)
+    try:
+        await mongo.run(lambda db: db.command("ping"))
+        yield mongo
+    finally:
+        mongo.close()

@@ -1,0 +1,152 @@
+"""The projector: from events to documents, in batches, each batch once.
+
+1. A batch is read once, the documents it touches are loaded once, folded, and written once; the
+   checkpoint moves in the same transaction. A crash repeats a batch that left nothing behind.
+2. All read models of the group share one checkpoint, so a snapshot read sees them at one position.
+3. The checkpoint names the position and the live generation of each read model. It is moved from
+   exactly what was read, so a second projector, or a switch of generations, is noticed.
+4. A key whose fold fails is parked: its document stays as it was and waits, the rest goes on.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from domain.decider import message
+from domain.recorded import Recorded
+from infra import metrics
+from infra.codec import from_stored, now, to_stored
+from infra.folding import (
+    PARKED,
+    Changed,
+    Folder,
+    Parked,
+    Projection,
+    collection_of,
+    parked_document,
+)
+from infra.log import Log
+from infra.mongo import Session, SyncDatabase
+
+CHECKPOINTS: Final = "checkpoints"
+BATCH: Final = 1_000
+
+
+@message
+class Checkpoint:
+    """How far a group of read models has come; the live generation of each, and the version of
+    the projection that it was made by."""
+
+    position: int
+    generations: dict[str, int]
+    versions: dict[str, int]
+
+
+class Overtaken(Exception):
+    """Another projector moved the checkpoint, or a generation was switched."""
+
+
+class Projector:
+    """Advances all read models of one group; `run` or `run_once`."""
+
+    def __init__(
+        self,
+        log: Log,
+        projections: Sequence[Projection],
+        name: str = "main",
+    ) -> None:
+        self._log = log
+        self._mongo = log.mongo
+        self._projections = projections
+        self._name = name
+        self._checkpoint: Checkpoint | None = None
+        self._folders: list[Folder] = []
+
+    async def run_once(self, most: int = BATCH) -> int:
+        """Project the next batch; answers with the number of events, 0 when there were none."""
+        if self._checkpoint is None:
+            await self._begin()
+        assert self._checkpoint is not None, "it has begun"
+        events = await self._log.read(self._checkpoint.position, limit=most)
+        if not events:
+            return 0
+        try:
+            await self._project(self._checkpoint, events)
+        except Overtaken:
+            self._checkpoint = None
+        return len(events)
+
+    async def run_to_end(self) -> None:
+        """Project until there is nothing left."""
+        while await self.run_once():
+            pass
+
+    async def _begin(self) -> None:
+        found, parked = await self._mongo.run(
+            lambda db: (
+                db[CHECKPOINTS].find_one({"_id": self._name}),
+                list(db[PARKED].find()),
+            )
+        )
+        self._checkpoint = from_stored(Checkpoint, found)
+        self._folders = [
+            Folder(p, collection_of(p.name, self._checkpoint.generations[p.name]))
+            for p in self._projections
+        ]
+        for folder in self._folders:
+            folder.parked = {
+                row["key"]: row["position"]
+                for row in parked
+                if row["projection"] == folder.projection.name
+            }
+
+    async def _project(self, checkpoint: Checkpoint, events: list[Recorded]) -> None:
+        after = replace(checkpoint, position=events[-1].position)
+        touched = [(folder, folder.touched(events)) for folder in self._folders]
+
+        def fold(db: SyncDatabase) -> list[tuple[Folder, Changed, list[Parked]]]:
+            for folder, keys in touched:
+                folder.load(db, keys)
+            return [(folder, *folder.fold(keys)) for folder, keys in touched]
+
+        folded = await self._mongo.run(fold)
+
+        def write(db: SyncDatabase, session: Session) -> None:
+            self._advance(db, session, checkpoint, after)
+            for folder, changed, failed in folded:
+                folder.write(db, changed, session)
+                if failed:
+                    db[PARKED].insert_many([parked_document(p) for p in failed], session=session)
+
+        await self._mongo.transaction(write)
+        self._checkpoint = after
+        metrics.PROJECTED.inc(len(events))
+        metrics.PROJECTED_POSITION.set(after.position)
+        for folder, changed, failed in folded:
+            folder.keep(changed)
+            folder.parked.update((p.key, p.position) for p in failed)
+            metrics.PARKED_KEYS.labels(folder.projection.name).inc(len(failed))
+
+    def _advance(
+        self, db: SyncDatabase, session: Session, before: Checkpoint, after: Checkpoint
+    ) -> None:
+        moved = db[CHECKPOINTS].update_one(
+            {"_id": self._name, **to_stored(before)},
+            {"$set": {"position": after.position, "at": now()}},
+            session=session,
+        )
+        if not moved.matched_count:
+            raise Overtaken
+
+
+async def keep_projecting(projector: Projector, wake: asyncio.Event, seconds: float = 1.0) -> None:
+    """Project for ever: at once after a wake-up, and every `seconds` to be sure."""
+    while True:
+        wake.clear()
+        await projector.run_to_end()
+        try:
+            async with asyncio.timeout(seconds):
+                await wake.wait()
+        except TimeoutError:
+            continue

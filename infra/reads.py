@@ -1,0 +1,218 @@
+"""Reading documents, all of one request at one position.
+
+1. A snapshot is a checkpoint with the cluster time it was committed at. Whatever is read "at" it is
+   exactly what that position made of the log, over all collections, without a transaction.
+2. One change stream per process follows the checkpoint, so that a request knows its snapshot
+   without asking: a query costs one call per level of its selection.
+3. `at_least` waits, bounded, until the snapshot is there; then it fails with `ReadModelBehind`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+from bson.timestamp import Timestamp
+from pymongo.errors import PyMongoError
+
+from domain.decider import message
+from infra.codec import from_stored
+from infra.folding import Projection, collection_of
+from infra.mongo import Document, Mongo, SyncDatabase, Unavailable
+from infra.projector import CHECKPOINTS
+
+V = TypeVar("V")
+SECONDS_OF_USE: Final = 60.0
+"""MongoDB keeps 300 s of history: a snapshot older than this is taken anew before it is used."""
+
+
+@message
+class Snapshot:
+    """A moment of all read models: their position, when it was, and what is live."""
+
+    position: int
+    at: Timestamp
+    generations: dict[str, int]
+
+
+class ReadModelBehind(Exception):
+    """The read models did not reach the position in time."""
+
+    def __init__(self, wanted: int, reached: int) -> None:
+        self.wanted, self.reached = wanted, reached
+        super().__init__(f"position {wanted} was asked for, {reached} is reached")
+
+
+class Row(Generic[V]):
+    """A document: its key, the position that wrote it, and the view."""
+
+    __slots__ = ("key", "position", "view")
+
+    def __init__(self, key: str, position: int, view: V) -> None:
+        self.key, self.position, self.view = key, position, view
+
+
+class Reads:
+    """Documents of one group of read models; `follow` must be running."""
+
+    def __init__(self, mongo: Mongo, name: str = "main") -> None:
+        self._mongo = mongo
+        self._name = name
+        self._latest: Snapshot | None = None
+        self._taken = 0.0
+        self._moved = asyncio.Event()
+        self._listeners: list[Callable[[Snapshot], None]] = []
+
+    def listen(self, listener: Callable[[Snapshot], None]) -> None:
+        """Call `listener` with each newer snapshot."""
+        self._listeners.append(listener)
+
+    @property
+    def position(self) -> int:
+        """Of the newest snapshot known here; 0 before the first."""
+        return self._latest.position if self._latest else 0
+
+    async def snapshot(self, at_least: int = 0, seconds: float = 2.0) -> Snapshot:
+        """The newest snapshot, at or after a position; raises `ReadModelBehind`."""
+        latest = self._latest
+        if latest is None or time.monotonic() - self._taken > SECONDS_OF_USE:
+            latest = await self._take()
+        if latest.position >= at_least:
+            return latest
+        try:
+            async with asyncio.timeout(seconds):
+                while (latest := self._latest or latest).position < at_least:
+                    await self._moved.wait()
+        except TimeoutError:
+            raise ReadModelBehind(at_least, self.position) from None
+        return latest
+
+    async def get(
+        self, projection: Projection, keys: Sequence[str], at: Snapshot
+    ) -> dict[str, Row[Any]]:
+        """The documents with these keys."""
+        documents = await self._find(projection, at, filter={"_id": {"$in": list(keys)}})
+        return {row.key: row for row in _rows(projection, documents)}
+
+    async def find(
+        self,
+        projection: Projection,
+        where: Mapping[str, Any],
+        order: Iterable[tuple[str, int]],
+        limit: int,
+        at: Snapshot,
+    ) -> list[Row[Any]]:
+        """Documents that match, in order, at most `limit` of them."""
+        documents = await self._find(projection, at, filter=where, sort=dict(order), limit=limit)
+        return _rows(projection, documents)
+
+    async def count(
+        self, projection: Projection, where: Mapping[str, Any], at: Snapshot, most: int
+    ) -> int:
+        """How many documents match, counted up to `most`."""
+        pipeline: list[Mapping[str, Any]] = [{"$match": where}, {"$limit": most}, {"$count": "n"}]
+        rows = await self.aggregate(projection, pipeline, at)
+        return rows[0]["n"] if rows else 0
+
+    async def aggregate(
+        self, projection: Projection, pipeline: Sequence[Mapping[str, Any]], at: Snapshot
+    ) -> list[Document]:
+        """What a pipeline makes of the documents."""
+        return await self._command(
+            at,
+            {
+                "aggregate": _collection(projection, at),
+                "pipeline": list(pipeline),
+                "cursor": {"batchSize": 10_000},
+            },
+        )
+
+    async def _find(self, projection: Projection, at: Snapshot, **options: Any) -> list[Document]:
+        return await self._command(
+            at,
+            {
+                "find": _collection(projection, at),
+                "batchSize": 10_000,
+                "singleBatch": True,
+                **options,
+            },
+        )
+
+    async def _command(self, at: Snapshot, command: Document) -> list[Document]:
+        command["readConcern"] = {"level": "snapshot", "atClusterTime": at.at}
+        answer = await self._mongo.run(lambda db: db.command(command))
+        return list(answer["cursor"]["firstBatch"])
+
+    # -- following the checkpoint
+
+    async def follow(self) -> None:
+        """Keep the snapshot the newest one, until cancelled."""
+        while True:
+            try:
+                await self._follow()
+            except (PyMongoError, Unavailable):
+                await asyncio.sleep(0.2)
+
+    async def _follow(self) -> None:
+        only = [{"$match": {"documentKey._id": self._name}}]
+        async with self._mongo.watch(CHECKPOINTS, only, max_await_time_ms=500) as changes:
+            await self._take()
+            async for change in changes:
+                fields = change.get("updateDescription", {}).get("updatedFields", {})
+                if self._latest is None or any(name.startswith("generations") for name in fields):
+                    await self._take()
+                elif "position" in fields:
+                    self._set(
+                        Snapshot(
+                            position=fields["position"],
+                            at=change["clusterTime"],
+                            generations=self._latest.generations,
+                        )
+                    )
+
+    async def _take(self) -> Snapshot:
+        """Read the checkpoint as it is now."""
+
+        def read(db: SyncDatabase) -> Document:
+            return db.command(
+                {
+                    "find": CHECKPOINTS,
+                    "filter": {"_id": self._name},
+                    "limit": 1,
+                    "readConcern": {"level": "snapshot"},
+                }
+            )
+
+        cursor = (await self._mongo.run(read))["cursor"]
+        if not cursor["firstBatch"]:
+            raise Unavailable("no projector has run on this database yet")
+        found = cursor["firstBatch"][0]
+        taken = Snapshot(
+            position=found["position"],
+            at=cursor["atClusterTime"],
+            generations=found["generations"],
+        )
+        self._set(taken)
+        return taken
+
+    def _set(self, snapshot: Snapshot) -> None:
+        if self._latest is not None and snapshot.at < self._latest.at:
+            return
+        newer = self._latest is None or snapshot.position > self._latest.position
+        self._latest, self._taken = snapshot, time.monotonic()
+        if newer:
+            self._moved.set()
+            self._moved.clear()
+            for listener in self._listeners:
+                listener(snapshot)
+
+
+def _collection(projection: Projection, at: Snapshot) -> str:
+    return collection_of(projection.name, at.generations[projection.name])
+
+
+def _rows(projection: Projection, documents: Iterable[Document]) -> list[Row[Any]]:
+    return [
+        Row(document["_id"], document["position"], from_stored(projection.view, document))
+        for document in documents
+    ]
