@@ -2,7 +2,7 @@
 
 1. Placing an order: the customer is known and not suspended; a line's name, price and tax come
    from the catalogue unless given; the address is the customer's unless given.
-2. Reserving an order: every line is kept in stock, or none.
+2. Reserving an order: every line that has not been dispatched is kept in stock, or none.
 3. Dispatching lines: they leave the stock and the order knows it, both or neither.
 """
 
@@ -24,8 +24,6 @@ from domain.decider import (
 )
 from domain.order import (
     ORDER,
-    Line,
-    LineWanted,
     MarkLinesDispatched,
     Order,
     OrderIsCancelled,
@@ -36,6 +34,7 @@ from domain.order import (
     place,
     to_dispatch,
 )
+from domain.order_line import Line, LineWanted, Progress
 from domain.product import PRODUCT, ProductIsDiscontinued, ProductUnknown
 from domain.product import stream as product_stream
 from domain.stock_item import STOCK_ITEM, DespatchStock, ReserveStock, StockItem, despatch, reserve
@@ -156,7 +155,13 @@ def _reserve(command: ReserveOrder, states: States) -> dict[str, list[Any]]:
         wanted = ReserveStock(sku=sku, order_id=command.order_id, quantity=quantity, at=command.at)
         return list(reserve(wanted, item))
 
-    return _for_each_product(_order(command, states).lines, states, keep)
+    order = _order(command, states)
+    waiting = (
+        line
+        for line, step in zip(order.lines, order.progress, strict=True)
+        if step is Progress.ORDERED
+    )
+    return _for_each_product(waiting, states, keep)
 
 
 def _dispatch(command: DispatchLines, states: States) -> dict[str, list[Any]]:

@@ -103,9 +103,6 @@ class States:
     def __init__(self, states: Mapping[str, Any]) -> None:
         self._states = states
 
-    def __contains__(self, stream: str) -> bool:
-        return stream in self._states
-
     def of(self, decider: Decider[Any, S, Any], stream: str) -> S:
         """The state of `stream`; the initial one where nothing has happened yet."""
         return cast(S, self._states.get(stream, decider.initial))

@@ -38,6 +38,13 @@ class AmountOutOfRange(DomainError):
 
 
 @domain_error
+class AmountTooPrecise(DomainError):
+    text = "The amount has more decimals than {currency} has."
+    currency: str
+    path: tuple[str, ...] = ()
+
+
+@domain_error
 class UnknownCurrency(DomainError):
     text = "The currency {currency} is not accepted."
     currency: str
@@ -67,10 +74,11 @@ class QuantityOutOfRange(DomainError):
     path: tuple[str, ...] = ()
 
 
-ERRORS: Final = (AmountOutOfRange, UnknownCurrency, RateOutOfRange, TextInvalid, QuantityOutOfRange)
+ERRORS: Final = (AmountOutOfRange, AmountTooPrecise, UnknownCurrency, RateOutOfRange, TextInvalid, QuantityOutOfRange)
 
 MOST_PIECES: Final = 1_000_000
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and halves of characters (lone surrogates), which no store can keep."""
 
 
 def price_errors(price: Money, *path: str) -> list[DomainError]:

@@ -12,55 +12,12 @@ from dataclasses import replace
 from datetime import date, datetime
 from enum import Enum
 from operator import attrgetter
-from typing import Final, TypeAlias, assert_never, get_args
+from typing import TypeAlias, assert_never, get_args
 
 from domain.address import Address, address_errors
 from domain.decider import Decider, DomainError, domain_error, message, refuse_if_any
-from domain.money import (
-    MOST_MINOR_UNITS,
-    AmountOutOfRange,
-    Money,
-    gross,
-    net_exact,
-    price_errors,
-    quantity_errors,
-    rate_errors,
-    tax,
-    text_errors,
-)
-
-MOST_LINES: Final = 100
-
-
-@message
-class LineWanted:
-    """What is ordered; price, discount and tax may be left to the catalogue (see checkout)."""
-
-    sku: str
-    quantity: int
-    name: str | None = None
-    unit_price: Money | None = None
-    discount: int | None = None
-    tax: int | None = None
-
-
-@message
-class Line:
-    """`unit_price` in minor units of the order's currency, rates in basis points."""
-
-    number: int
-    sku: str
-    name: str
-    quantity: int
-    unit_price: int
-    discount: int
-    tax: int
-
-    @property
-    def net_exact(self) -> int:
-        """Revenue of the line in exact units (1/10,000 minor unit), before tax."""
-        return net_exact(self.unit_price, self.quantity, self.discount)
-
+from domain.money import MOST_MINOR_UNITS, AmountOutOfRange, gross, tax, text_errors
+from domain.order_line import LINE_ERRORS, Line, LineWanted, Progress, lines_at, priced
 
 # -- commands
 
@@ -80,8 +37,11 @@ class PlaceOrder:
 
 @message
 class CancelOrder:
+    """`customer_id` is set where a customer asks: then the order must be theirs."""
+
     order_id: str
     reason: str
+    customer_id: str | None = None
     at: datetime
 
 
@@ -172,6 +132,7 @@ class OrderLinesReturned:
     customer_id: str
     currency: str
     lines: tuple[Line, ...]
+    placed_on: date
     reason: str
     at: datetime
 
@@ -213,68 +174,13 @@ class OrderIsOnItsWay(DomainError):
 
 
 @domain_error
-class LineCountOutOfRange(DomainError):
-    text = "An order has 1 to {most} lines, not {lines}."
-    lines: int
-    most: int
-    path: tuple[str, ...] = ("lines",)
-
-
-@domain_error
-class LineIncomplete(DomainError):
-    text = "The line for {sku} has no price."
-    sku: str
-    path: tuple[str, ...] = ("lines",)
-
-
-@domain_error
-class CurrenciesDiffer(DomainError):
-    text = "The lines of an order must have one currency, not {currencies}."
-    currencies: str
-    path: tuple[str, ...] = ("lines",)
-
-
-@domain_error
 class AddressMissing(DomainError):
     text = "The order {order_id} has no address to deliver to."
     order_id: str
     path: tuple[str, ...] = ("deliverTo",)
 
 
-@domain_error
-class LineUnknown(DomainError):
-    text = "The order {order_id} has no line {line}."
-    order_id: str
-    line: int
-    path: tuple[str, ...] = ("lines",)
-
-
-@domain_error
-class LineNotDispatched(DomainError):
-    text = "Line {line} of the order {order_id} has not been dispatched."
-    order_id: str
-    line: int
-    path: tuple[str, ...] = ("lines",)
-
-
-@domain_error
-class LineNotDelivered(DomainError):
-    text = "Line {line} of the order {order_id} has not been delivered."
-    order_id: str
-    line: int
-    path: tuple[str, ...] = ("lines",)
-
-
 # -- state
-
-
-class Progress(Enum):
-    """How far a line has come. The order of the members is the order of life."""
-
-    ORDERED = "ordered"
-    DISPATCHED = "dispatched"
-    DELIVERED = "delivered"
-    RETURNED = "returned"
 
 
 class Stage(Enum):
@@ -295,10 +201,9 @@ class Order:
 
 
 def _moved(order: Order, numbers: Iterable[int], to: Progress) -> Order:
-    progress = list(order.progress)
-    for number in numbers:
-        progress[number - 1] = to
-    return replace(order, progress=tuple(progress))
+    moved = set(numbers)
+    steps = enumerate(order.progress, start=1)
+    return replace(order, progress=tuple(to if n in moved else step for n, step in steps))
 
 
 def evolve(order: Order, event: Event) -> Order:
@@ -328,49 +233,16 @@ def evolve(order: Order, event: Event) -> Order:
 # -- decisions
 
 
-def _line_errors(lines: tuple[LineWanted, ...]) -> list[DomainError]:
-    errors: list[DomainError] = []
-    for i, line in enumerate(lines):
-        path = ("lines", str(i))
-        errors += quantity_errors(line.quantity, *path, "quantity")
-        if line.unit_price is None:
-            errors.append(LineIncomplete(sku=line.sku, path=path))
-        else:
-            errors += price_errors(line.unit_price, *path, "unitPrice")
-        errors += rate_errors(line.discount or 0, *path, "discount")
-        errors += rate_errors(line.tax or 0, *path, "tax")
-    return errors
-
-
-def priced(lines: tuple[LineWanted, ...]) -> tuple[str, tuple[Line, ...]]:
-    """The currency and the numbered lines of an order; every line must be complete."""
-    if not 1 <= len(lines) <= MOST_LINES:
-        raise LineCountOutOfRange(lines=len(lines), most=MOST_LINES)
-    refuse_if_any(_line_errors(lines))
-    prices = [line.unit_price for line in lines if line.unit_price is not None]
-    currencies = {price.currency for price in prices}
-    if len(currencies) > 1:
-        raise CurrenciesDiffer(currencies=", ".join(sorted(currencies)))
-    return currencies.pop(), tuple(
-        Line(
-            number=number,
-            sku=line.sku,
-            name=line.name or line.sku,
-            quantity=line.quantity,
-            unit_price=price.amount,
-            discount=line.discount or 0,
-            tax=line.tax or 0,
-        )
-        for number, (line, price) in enumerate(zip(lines, prices, strict=True), start=1)
-    )
-
-
 def place(command: PlaceOrder, order: Order) -> list[Event]:
     if order.stage is not Stage.NEW:
         raise OrderAlreadyPlaced(order_id=command.order_id)
     if command.deliver_to is None:
         raise AddressMissing(order_id=command.order_id)
-    refuse_if_any(address_errors(command.deliver_to, "deliverTo"))
+    refuse_if_any(
+        address_errors(command.deliver_to, "deliverTo")
+        + (text_errors(command.region, "region") if command.region else [])
+        + (text_errors(command.segment, "segment", most=40) if command.segment else [])
+    )
     currency, lines = priced(command.lines)
     parts = [(line.net_exact, line.tax) for line in lines]
     total = gross(parts)
@@ -394,10 +266,12 @@ def place(command: PlaceOrder, order: Order) -> list[Event]:
 
 
 def cancel(command: CancelOrder, order: Order) -> list[Event]:
+    if command.customer_id not in (None, order.customer_id):
+        raise OrderUnknown(order_id=command.order_id)
     refuse_if_any(text_errors(command.reason, "reason"))
     if order.stage is Stage.CANCELLED:
         return []
-    if any(progress is not Progress.ORDERED for progress in order.progress):
+    if any(step is not Progress.ORDERED for step in order.progress):
         raise OrderIsOnItsWay(order_id=command.order_id)
     return [
         OrderCancelled(
@@ -413,26 +287,18 @@ def cancel(command: CancelOrder, order: Order) -> list[Event]:
     ]
 
 
-def _known(order_id: str, numbers: tuple[int, ...], order: Order) -> list[int]:
-    """The line numbers, each once, in order; all must exist, and the order must stand."""
+def _lines_at(
+    step: Progress, order_id: str, numbers: tuple[int, ...], order: Order
+) -> tuple[Line, ...]:
+    """Those of the lines that are at `step`; the order must stand."""
     if order.stage is Stage.CANCELLED:
         raise OrderIsCancelled(order_id=order_id)
-    if not numbers:
-        raise LineCountOutOfRange(lines=0, most=MOST_LINES)
-    known = sorted(set(numbers))
-    refuse_if_any(
-        LineUnknown(order_id=order_id, line=n) for n in known if not 1 <= n <= len(order.lines)
-    )
-    return known
+    return lines_at(step, order_id, numbers, order.lines, order.progress)
 
 
 def to_dispatch(order_id: str, numbers: tuple[int, ...], order: Order) -> tuple[Line, ...]:
     """Those of the lines that have not been dispatched yet."""
-    return tuple(
-        order.lines[n - 1]
-        for n in _known(order_id, numbers, order)
-        if order.progress[n - 1] is Progress.ORDERED
-    )
+    return _lines_at(Progress.ORDERED, order_id, numbers, order)
 
 
 def dispatch(command: MarkLinesDispatched, order: Order) -> list[Event]:
@@ -451,21 +317,15 @@ def dispatch(command: MarkLinesDispatched, order: Order) -> list[Event]:
 
 
 def deliver(command: MarkLinesDelivered, order: Order) -> list[Event]:
-    known = _known(command.order_id, command.lines, order)
-    refuse_if_any(
-        LineNotDispatched(order_id=command.order_id, line=n)
-        for n in known
-        if order.progress[n - 1] is Progress.ORDERED
-    )
-    lines = tuple(n for n in known if order.progress[n - 1] is Progress.DISPATCHED)
+    lines = _lines_at(Progress.DISPATCHED, command.order_id, command.lines, order)
     if not lines:
         return []
-    under_way = sum(p in (Progress.ORDERED, Progress.DISPATCHED) for p in order.progress)
+    under_way = sum(step.is_before(Progress.DELIVERED) for step in order.progress)
     return [
         OrderLinesDelivered(
             order_id=command.order_id,
             customer_id=order.customer_id,
-            lines=lines,
+            lines=tuple(line.number for line in lines),
             rest=under_way - len(lines),
             at=command.at,
         )
@@ -474,13 +334,7 @@ def deliver(command: MarkLinesDelivered, order: Order) -> list[Event]:
 
 def take_back(command: ReturnLines, order: Order) -> list[Event]:
     refuse_if_any(text_errors(command.reason, "reason"))
-    known = _known(command.order_id, command.lines, order)
-    refuse_if_any(
-        LineNotDelivered(order_id=command.order_id, line=n)
-        for n in known
-        if order.progress[n - 1] in (Progress.ORDERED, Progress.DISPATCHED)
-    )
-    lines = tuple(order.lines[n - 1] for n in known if order.progress[n - 1] is Progress.DELIVERED)
+    lines = _lines_at(Progress.DELIVERED, command.order_id, command.lines, order)
     if not lines:
         return []
     return [
@@ -489,6 +343,7 @@ def take_back(command: ReturnLines, order: Order) -> list[Event]:
             customer_id=order.customer_id,
             currency=order.currency,
             lines=lines,
+            placed_on=order.placed_on,
             reason=command.reason,
             at=command.at,
         )
@@ -526,12 +381,7 @@ ORDER: Decider[Command, Order, Event] = Decider(
         OrderAlreadyPlaced,
         OrderIsCancelled,
         OrderIsOnItsWay,
-        LineCountOutOfRange,
-        LineIncomplete,
-        CurrenciesDiffer,
         AddressMissing,
-        LineUnknown,
-        LineNotDispatched,
-        LineNotDelivered,
+        *LINE_ERRORS,
     ),
 )

@@ -262,7 +262,10 @@ def despatch(command: DespatchStock, item: StockItem) -> list[Event]:
 
 
 def count(command: CountStock, item: StockItem) -> list[Event]:
-    refuse_if_any(quantity_errors(command.counted, "counted", least=0))
+    refuse_if_any(
+        text_errors(command.sku, "sku", most=64)
+        + quantity_errors(command.counted, "counted", least=0)
+    )
     if command.counted < item.reserved:
         raise CountBelowReserved(sku=command.sku, counted=command.counted, reserved=item.reserved)
     if command.counted == item.on_hand:
@@ -271,7 +274,9 @@ def count(command: CountStock, item: StockItem) -> list[Event]:
 
 
 def set_reorder_level(command: SetReorderLevel, item: StockItem) -> list[Event]:
-    refuse_if_any(quantity_errors(command.level, "level", least=0))
+    refuse_if_any(
+        text_errors(command.sku, "sku", most=64) + quantity_errors(command.level, "level", least=0)
+    )
     if command.level == item.reorder_level:
         return []
     return [ReorderLevelSet(sku=command.sku, level=command.level, at=command.at)]

@@ -149,10 +149,11 @@ async def _until_primary(process: asyncio.subprocess.Process, port: int) -> bool
     while process.returncode is None and time.monotonic() < give_up:
         with suppress(OSError, PyMongoError):
             async with _client(port) as client:
-                while not await _is_primary(client, port):
+                while time.monotonic() < give_up:
+                    if await _is_primary(client, port):
+                        return True
                     await _join_set(client, port)
                     await asyncio.sleep(0.01)
-                return True
         await asyncio.sleep(0.02)
     return False
 

@@ -89,6 +89,10 @@ class Folder:
             for document in db[self.collection].find({"_id": {"$in": missing}}):
                 self._kept[document["_id"]] = from_stored(self.projection.view, document)
 
+    def view(self, key: str) -> Any:
+        """The document in memory."""
+        return self._kept[key]
+
     def expect_new(self, keys: Iterable[str]) -> None:
         """Take keys not in memory as having no document, where the caller knows that."""
         for key in keys:

@@ -9,6 +9,7 @@
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -29,6 +30,8 @@ from infra.folding import (
 from infra.log import Log
 from infra.mongo import Session, SyncDatabase
 
+log = logging.getLogger("tidings.projector")
+
 CHECKPOINTS: Final = "checkpoints"
 BATCH: Final = 1_000
 
@@ -36,11 +39,12 @@ BATCH: Final = 1_000
 @message
 class Checkpoint:
     """How far a group of read models has come; the live generation of each, and the version of
-    the projection that it was made by."""
+    the projection that it was made by; how often an operator has mended single documents."""
 
     position: int
     generations: dict[str, int]
     versions: dict[str, int]
+    repairs: int = 0
 
 
 class Overtaken(Exception):
@@ -76,6 +80,10 @@ class Projector:
         except Overtaken:
             self._checkpoint = None
         return len(events)
+
+    def forget(self) -> None:
+        """Trust nothing in memory: begin again at the stored checkpoint."""
+        self._checkpoint = None
 
     async def run_to_end(self) -> None:
         """Project until there is nothing left."""
@@ -141,10 +149,18 @@ class Projector:
 
 
 async def keep_projecting(projector: Projector, wake: asyncio.Event, seconds: float = 1.0) -> None:
-    """Project for ever: at once after a wake-up, and every `seconds` to be sure."""
+    """Project for ever: at once after a wake-up, and every `seconds` to be sure.
+
+    What goes wrong is logged and tried again: a batch that failed has left nothing behind.
+    """
     while True:
         wake.clear()
-        await projector.run_to_end()
+        try:
+            await projector.run_to_end()
+        except Exception:
+            log.exception("projecting failed; trying again")
+            projector.forget()
+            await asyncio.sleep(seconds)
         try:
             async with asyncio.timeout(seconds):
                 await wake.wait()

@@ -44,12 +44,21 @@ class ReadModelBehind(Exception):
 
 
 class Row(Generic[V]):
-    """A document: its key, the position that wrote it, and the view."""
+    """A document as it is stored, and its view."""
 
-    __slots__ = ("key", "position", "view")
+    __slots__ = ("document", "view")
 
-    def __init__(self, key: str, position: int, view: V) -> None:
-        self.key, self.position, self.view = key, position, view
+    def __init__(self, document: Document, view: V) -> None:
+        self.document, self.view = document, view
+
+    @property
+    def key(self) -> str:
+        return str(self.document["_id"])
+
+    @property
+    def position(self) -> int:
+        """Of the event that wrote it."""
+        return int(self.document["position"])
 
 
 class Reads:
@@ -213,6 +222,5 @@ def _collection(projection: Projection, at: Snapshot) -> str:
 
 def _rows(projection: Projection, documents: Iterable[Document]) -> list[Row[Any]]:
     return [
-        Row(document["_id"], document["position"], from_stored(projection.view, document))
-        for document in documents
+        Row(document, from_stored(projection.view, document)) for document in documents
     ]

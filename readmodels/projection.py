@@ -1,15 +1,16 @@
 """What a read model is: documents, each a fold of the events that touch its key.
 
-1. `keys(event)` names every document that an event touches; `evolve` changes no other.
+1. `keys(recorded)` names every document that an event touches; `evolve` changes no other.
 2. `evolve(view, recorded, key)` answers with the document after the event; None means "none".
 3. Pure: the same code runs in the projector, in a rebuild, in memory, in the past, in a branch.
-4. A view's fields are stored as they are, plus `_id` (the key) and `position` (of the last event
+4. Total: in a branch an order may be cancelled that was never placed; that is no document.
+5. A view's fields are stored as they are, plus `_id` (the key) and `position` (of the last event
    that touched it). Money is in minor units, `exact` amounts in 1/10,000 of one.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from domain.recorded import Recorded
 
@@ -27,13 +28,38 @@ class Projection(Generic[V]):
     version: int
     view: type[V]
     events: tuple[type, ...]
-    keys: Callable[[Any], Iterable[str]]
+    keys: Callable[[Recorded], Iterable[str]]
     evolve: Callable[[V | None, Recorded, str], V | None]
     indexes: tuple[Index, ...] = ()
+
+    def touched(self, recorded: Recorded) -> Iterable[str]:
+        """The keys that the event touches; none where it is not listened to."""
+        return self.keys(recorded) if isinstance(recorded.event, self.events) else ()
 
     def fold(self, key: str, events: Iterable[Recorded], view: V | None = None) -> V | None:
         """The document `key` after `events`, those that do not touch it passed over."""
         for recorded in events:
-            if isinstance(recorded.event, self.events) and key in self.keys(recorded.event):
+            if key in self.touched(recorded):
                 view = self.evolve(view, recorded, key)
         return view
+
+
+def field_of(name: str) -> Callable[[Recorded], tuple[str, ...]]:
+    """The `keys` of a read model whose documents are named by one field of the events."""
+
+    return lambda recorded: (getattr(recorded.event, name),)
+
+
+def index(*fields: str) -> Index:
+    """Ascending by `fields`, then by key: what a page sorted by them walks, either way."""
+    return (*((field, 1) for field in fields), ("_id", 1))
+
+
+def joined(*parts: str) -> str:
+    """One key of several values. No two lists of values share a key."""
+    return ":".join(part.replace("%", "%25").replace(":", "%3A") for part in parts)
+
+
+def parted(key: str) -> list[str]:
+    """The values that `joined` made a key of."""
+    return [part.replace("%3A", ":").replace("%25", "%") for part in key.split(":")]

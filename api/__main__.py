@@ -1,0 +1,119 @@
+"""The command line. Each command says in one line what cannot work, and why."""
+
+import logging
+import sys
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from api.auth import Role, dev_token
+from infra.embedded import EmbeddedUnavailable
+from infra.mongo import Unavailable
+from infra.settings import SettingInvalid, Settings, read_settings
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _settings(**overrides: Any) -> Settings:
+    settings = replace(
+        read_settings(), **{name: value for name, value in overrides.items() if value is not None}
+    )
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    return settings
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    import uvloop  # noqa: PLC0415 only commands that run an event loop need it
+
+    return uvloop.run(work)
+
+
+@cli.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks one.")] = None,
+    only: Annotated[str | None, typer.Option(help="`api`: leave projecting to others.")] = None,
+) -> None:
+    """Serve GraphQL, and project unless told otherwise."""
+    from api.serving import AddressTaken  # noqa: PLC0415 the other commands start faster without
+    from api.serving import serve as serving  # noqa: PLC0415
+
+    if only not in (None, "api"):
+        raise SettingInvalid(f"--only {only}: the one part that serves is `api`.")
+    try:
+        _run(serving(_settings(host=host, port=port), project=only is None))
+    except AddressTaken as taken:
+        raise SettingInvalid(str(taken)) from taken
+
+
+@cli.command()
+def project() -> None:
+    """Keep the read models up to date, without serving."""
+    from api.operating import project as projecting  # noqa: PLC0415
+
+    _run(projecting(_settings()))
+
+
+@cli.command()
+def verify() -> None:
+    """Check the log and every document; exit with 1 when something is wrong."""
+    from api.operating import verify as verifying  # noqa: PLC0415
+
+    if not _run(verifying(_settings())):
+        raise typer.Exit(1)
+
+
+@cli.command()
+def rebuild(names: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """Build read models anew from the log (all, or those named) and make them live."""
+    from api.operating import rebuild as rebuilding  # noqa: PLC0415
+
+    _run(rebuilding(_settings(), names or []))
+
+
+@cli.command()
+def parked(
+    action: Annotated[str, typer.Argument(help="`list`, `retry` or `skip`.")] = "list",
+    projection: Annotated[str | None, typer.Argument()] = None,
+    key: Annotated[str | None, typer.Argument()] = None,
+) -> None:
+    """List documents that wait because an event could not be folded; retry them or skip it."""
+    from api.operating import parked as waiting  # noqa: PLC0415
+
+    _run(waiting(_settings(), action, projection, key))
+
+
+@cli.command()
+def token(
+    role: Annotated[list[Role], typer.Option(help="May be given several times.")],
+    customer: Annotated[str | None, typer.Option(help="For the role customer: whose.")] = None,
+    subject: Annotated[str, typer.Option(help="Who is acting.")] = "developer",
+    hours: Annotated[float, typer.Option(help="How long it is good for.")] = 12.0,
+) -> None:
+    """Print a development token, for the embedded default only."""
+    print(dev_token(_settings(), subject, role, customer, hours * 3600))  # noqa: T201 the output
+
+
+@cli.command()
+def schema() -> None:
+    """Print the GraphQL schema."""
+    from api.schema import SCHEMA  # noqa: PLC0415
+
+    print(SCHEMA.as_str())  # noqa: T201 the output
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        cli()
+    except (SettingInvalid, EmbeddedUnavailable, Unavailable) as refused:
+        print(f"tidings: {refused}", file=sys.stderr)  # noqa: T201 the one clear line
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The web application: GraphQL over three transports, the playground, pages for operators."""
+
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+
+from api.auth import Role, dev_token, open_authenticator
+from api.drain import Drain
+from api.examples import EXAMPLES
+from api.execution import Executor
+from api.http import cors, graphql_endpoint
+from api.playground import routes as playground
+from api.runtime import Runtime
+from api.schema import RIGHTS, SCHEMA
+from api.sse import SseEndpoint
+from api.websocket import SocketEndpoint
+from infra.settings import Settings
+
+TOKEN_SECONDS: Final = 12 * 3600
+
+
+def create_app(runtime: Runtime, drain: Drain) -> Starlette:
+    """The application of a process; raises `SettingInvalid`."""
+    settings, limits = runtime.settings, runtime.settings.limits
+    authenticator = open_authenticator(settings)
+    executor = Executor(SCHEMA, limits, introspection=not settings.production, allowed=RIGHTS)
+    sse = SseEndpoint(executor=executor, open_context=runtime.context, limits=limits, drain=drain)
+    socket = SocketEndpoint(
+        authenticator=authenticator,
+        executor=executor,
+        open_context=runtime.context,
+        limits=limits,
+        drain=drain,
+        allowed_origins=settings.allowed_origins,
+    )
+    http = graphql_endpoint(executor, authenticator, runtime.context, limits, on_sse=sse.respond)
+    app = Starlette(
+        routes=[
+            Route("/graphql", http),
+            WebSocketRoute("/graphql", socket.serve),
+            *_operators(runtime, drain),
+            *([] if settings.production else playground(settings.home, EXAMPLES, _token(settings))),
+        ],
+        middleware=cors(settings.allowed_origins),
+    )
+    app.state.executor = executor
+    return app
+
+
+def _token(settings: Settings) -> Callable[[], str] | None:
+    """Makes development tokens, where there are such."""
+    if settings.jwt_issuer is not None:
+        return None
+    return lambda: dev_token(settings, "playground", tuple(Role), None, TOKEN_SECONDS)
+
+
+def _operators(runtime: Runtime, drain: Drain) -> list[Route]:
+    async def healthz(_: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def readyz(_: Request) -> Response:
+        try:
+            snapshot = await runtime.reads.snapshot()
+            head = await runtime.log.head()
+        except Exception as error:  # noqa: BLE001 whatever it is, we are not ready
+            return JSONResponse({"status": "unavailable", "why": type(error).__name__}, 503)
+        state = {"head": head.position, "readable": snapshot.position}
+        if drain.begun:
+            return JSONResponse({"status": "draining", **state}, 503)
+        return JSONResponse({"status": "ready", **state})
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]

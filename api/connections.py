@@ -1,0 +1,209 @@
+"""Relay connections over keyset pages, and typed filters compiled to allowed conditions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar, cast
+
+import strawberry
+
+from api.context import Info
+from api.errors import ApiError, ErrorCode
+from api.scalars import CurrencyCode, Position
+from domain.money import MINOR_DIGITS
+from readmodels.page import Condition, Op, Page, QueryRefused, Select, Slice, Sort, slice_of
+from readmodels.projection import Projection
+
+T = TypeVar("T")
+
+MOST_COUNTED: Final = 10_000
+"""`totalCount` is null beyond."""
+
+AtLeast: TypeAlias = Annotated[
+    Position | None,
+    strawberry.argument(description="Wait (bounded) until the answer shows this position."),
+]
+
+
+@strawberry.type
+class PageInfo:
+    has_next_page: bool
+    has_previous_page: bool
+    start_cursor: str | None
+    end_cursor: str | None
+
+
+@strawberry.type
+class Edge(Generic[T]):
+    node: T
+    cursor: str
+
+
+@strawberry.type
+class Connection(Generic[T]):
+    """A page of a list."""
+
+    nodes: list[T]
+    edges: list[Edge[T]]
+    page_info: PageInfo
+    count: strawberry.Private[Callable[[], Any]]
+
+    @strawberry.field(description="Null where there are more than 10,000.")
+    async def total_count(self) -> int | None:
+        found: int = await self.count()
+        return found if found <= MOST_COUNTED else None
+
+
+# -- filters
+
+
+@strawberry.input
+class StringFilter:
+    eq: str | None = None
+    in_: list[str] | None = strawberry.field(name="in", default=None)
+    starts_with: str | None = None
+
+
+@strawberry.input
+class IdFilter:
+    eq: strawberry.ID | None = None
+    in_: list[strawberry.ID] | None = strawberry.field(name="in", default=None)
+
+
+@strawberry.input
+class IntFilter:
+    eq: int | None = None
+    gt: int | None = None
+    gte: int | None = None
+    lt: int | None = None
+    lte: int | None = None
+    between: list[int] | None = None
+
+
+@strawberry.input
+class BooleanFilter:
+    eq: bool | None = None
+
+
+@strawberry.input
+class DateFilter:
+    eq: date | None = None
+    gt: date | None = None
+    gte: date | None = None
+    lt: date | None = None
+    lte: date | None = None
+    between: list[date] | None = None
+
+
+@strawberry.input
+class DateTimeFilter:
+    eq: datetime | None = None
+    gt: datetime | None = None
+    gte: datetime | None = None
+    lt: datetime | None = None
+    lte: datetime | None = None
+    between: list[datetime] | None = None
+
+
+@strawberry.input
+class MoneyFilter:
+    """Amounts of one currency."""
+
+    currency: CurrencyCode
+    eq: Decimal | None = None
+    gt: Decimal | None = None
+    gte: Decimal | None = None
+    lt: Decimal | None = None
+    lte: Decimal | None = None
+
+    def minor(self, amount: Decimal) -> int:
+        return int(amount.scaleb(MINOR_DIGITS[self.currency]))
+
+
+_OPS: Final = {op.value: op for op in Op}
+_NAMES: Final = {"in_": "in", "starts_with": "startsWith"}
+
+
+def conditions(where: Any) -> list[Condition]:
+    """The conditions that a filter input states: all of them must hold."""
+    found: list[Condition] = []
+    for field in fields(where) if where is not None else ():
+        wanted = getattr(where, field.name)
+        if wanted is None:
+            continue
+        if isinstance(wanted, MoneyFilter):
+            found.append(Condition("currency", Op.EQ, str(wanted.currency)))
+        found += _compared(field.name, wanted)
+    return found
+
+
+def _compared(name: str, wanted: Any) -> list[Condition]:
+    found = []
+    for field in fields(wanted):
+        value = getattr(wanted, field.name)
+        op = _OPS.get(_NAMES.get(field.name, field.name))
+        if value is None or op is None:
+            continue
+        if isinstance(wanted, MoneyFilter):
+            value = wanted.minor(value)
+        found.append(Condition(name, op, value))
+    return found
+
+
+def sorts(order_by: Sequence[Enum] | None) -> list[Sort]:
+    """`PLACED_AT_DESC` → by `placed_at`, descending. The enum's values are the field names."""
+    found = []
+    for by in order_by or ():
+        name, _, direction = str(by.value).rpartition("_")
+        found.append(Sort(name, descending=direction == "desc"))
+    return found
+
+
+# -- pages
+
+
+def refusing(build: Callable[[], T]) -> T:
+    """What `build` makes; a query that cannot be answered becomes a BAD_REQUEST."""
+    try:
+        return build()
+    except QueryRefused as refused:
+        raise ApiError(ErrorCode.BAD_REQUEST, str(refused)) from None
+
+
+async def connect(
+    info: Info,
+    projection: Projection[Any],
+    query: Select,
+    where: Mapping[str, Any] | None = None,
+) -> Any:
+    """The connection over the documents of a query; the nodes are the views."""
+    rows = await info.context.select(projection, query)
+    views = {row.key: row.view for row in rows}
+    page: Slice = slice_of(query, [row.document for row in rows])
+    nodes = [views[document["_id"]] for document in page.documents]
+    edges = [Edge(node=n, cursor=c) for n, c in zip(nodes, page.cursors, strict=True)]
+
+    async def count() -> int:
+        return await info.context.count(projection, where or query.filter, MOST_COUNTED + 1)
+
+    return cast(
+        Any,
+        Connection(
+            nodes=nodes,
+            edges=edges,
+            page_info=PageInfo(
+                has_next_page=page.has_next,
+                has_previous_page=page.has_previous,
+                start_cursor=page.cursors[0] if page.cursors else None,
+                end_cursor=page.cursors[-1] if page.cursors else None,
+            ),
+            count=count,
+        ),
+    )
+
+
+def page_of(first: int | None, after: str | None, last: int | None, before: str | None) -> Page:
+    """The page that the four Relay arguments ask for. `first` has a default, which `last` beats."""
+    return Page(first=None if last is not None else first, after=after, last=last, before=before)

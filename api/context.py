@@ -1,0 +1,157 @@
+"""What resolvers get as `info.context`: who asks, and one snapshot to read from.
+
+1. All root fields of a query are answered at one position, the newest that any of them asked for:
+   they start in the same turn of the event loop, and the snapshot is chosen after that turn.
+2. Documents asked for by key in one turn are one call per read model, however many ask.
+3. A mutation's payload reads at or after the position of its own receipt.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias, TypeVar, cast
+
+import strawberry
+from strawberry.dataloader import DataLoader
+
+from api.auth import Principal, Role
+from api.errors import ApiError, ErrorCode
+from api.scalars import position_text
+from infra.answers import Answer, Request
+from infra.changes import Changes
+from infra.commands import CommandHandler
+from infra.log import Log
+from infra.mongo import Document
+from infra.reads import ReadModelBehind, Reads, Row, Snapshot
+from readmodels.page import Select
+from readmodels.projection import Projection
+
+V = TypeVar("V")
+
+
+class Context:
+    """One operation's view of the system."""
+
+    def __init__(
+        self,
+        principal: Principal,
+        trace_id: str,
+        *,
+        reads: Reads,
+        handler: CommandHandler,
+        changes: Changes,
+        log: Log,
+        at_least_seconds: float,
+    ) -> None:
+        self.principal, self.trace_id = principal, trace_id
+        self.changes, self.log = changes, log
+        self._reads, self._handler = reads, handler
+        self._seconds = at_least_seconds
+        self._wanted = 0
+        self._snapshot: asyncio.Task[Snapshot] | None = None
+        self._position: int | None = None
+        self._loaders: dict[str, DataLoader[str, Any]] = {}
+
+    # -- who asks
+
+    def is_staff(self) -> bool:
+        """Staff and operators see and do what concerns any customer."""
+        return not self.principal.roles.isdisjoint({Role.STAFF, Role.OPERATOR})
+
+    def require_own(self, customer_id: str | None) -> None:
+        """Let staff pass, and a customer where it is their own; the same refusal for what is
+        somebody else's and for what does not exist."""
+        if not self.is_staff() and (
+            customer_id is None or customer_id != self.principal.customer_id
+        ):
+            raise ApiError(ErrorCode.FORBIDDEN, "This is not yours, or does not exist.")
+
+    # -- reading
+
+    async def at(self, at_least: int | None = None) -> Snapshot:
+        """The operation's snapshot, at or after `at_least`."""
+        self._wanted = max(self._wanted, at_least or 0)
+        current = self._snapshot
+        if current is not None and current.done() and not current.exception():
+            if current.result().position >= self._wanted:
+                return current.result()
+            current = None
+        if current is None or current.done():
+            self._loaders.clear()
+            current = self._snapshot = asyncio.ensure_future(self._choose())
+        return await asyncio.shield(current)
+
+    async def _choose(self) -> Snapshot:
+        """Runs in the turn after the one that asked first: by then all root fields have asked."""
+        try:
+            snapshot = await self._reads.snapshot(self._wanted, self._seconds)
+        except ReadModelBehind as behind:
+            raise ApiError(
+                ErrorCode.READ_MODEL_BEHIND,
+                f"Position {position_text(behind.wanted)} is not readable yet: the read models "
+                f"are at {position_text(behind.reached)}. Ask again.",
+            ) from behind
+        self._position = snapshot.position
+        return snapshot
+
+    def renew(self, position: int) -> None:
+        """Begin anew for the next message of a subscription."""
+        self._snapshot, self._wanted, self._position = None, position, position
+        self._loaders.clear()
+
+    async def load(self, projection: Projection[V], key: str) -> V | None:
+        """The document with this key, or None."""
+        row = await self._loader(projection).load(key)
+        return cast("V | None", row.view if row else None)
+
+    async def load_many(self, projection: Projection[V], keys: Sequence[str]) -> list[V | None]:
+        rows = await self._loader(projection).load_many(keys)
+        return [row.view if row else None for row in rows]
+
+    def _loader(self, projection: Projection[Any]) -> DataLoader[str, Any]:
+        loader = self._loaders.get(projection.name)
+        if loader is None:
+
+            async def fetch(keys: list[str]) -> list[Row[Any] | None]:
+                rows = await self._reads.get(projection, keys, await self.at())
+                return [rows.get(key) for key in keys]
+
+            loader = self._loaders[projection.name] = DataLoader(load_fn=fetch)
+        return loader
+
+    async def select(self, projection: Projection[V], query: Select) -> list[Row[V]]:
+        """The documents of one page and one more, if there is one."""
+        return await self._reads.find(
+            projection, query.filter, query.sort, query.limit, await self.at()
+        )
+
+    async def count(self, projection: Projection[Any], query: Mapping[str, Any], most: int) -> int:
+        return await self._reads.count(projection, query, await self.at(), most)
+
+    async def aggregate(
+        self, projection: Projection[Any], pipeline: Sequence[Mapping[str, Any]]
+    ) -> list[Document]:
+        return await self._reads.aggregate(projection, pipeline, await self.at())
+
+    # -- writing
+
+    async def send(self, request: Request) -> Answer:
+        """The answer to a command."""
+        answer = await self._handler.handle(request)
+        self._position = max(self._position or 0, answer.position)
+        return answer
+
+    def extensions(self) -> dict[str, Any]:
+        """What every answer says: the position it was answered at."""
+        return {} if self._position is None else {"position": position_text(self._position)}
+
+
+Info: TypeAlias = strawberry.Info[Context, None]
+
+OpenContext: TypeAlias = Callable[[Principal, str], Any]
+
+
+@asynccontextmanager
+async def opened(context: Context) -> AsyncIterator[Context]:
+    """A context for as long as its operation runs."""
+    yield context

@@ -1,0 +1,152 @@
+"""The composition root: the parts of a process, put together and taken apart in order."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from api.auth import Principal
+from api.command_errors import ERRORS
+from api.context import Context, opened
+from domain.registry import AGGREGATES, JOINT_DECISIONS
+from infra.changes import Changes, DocumentSource, EventSource
+from infra.codec import EventCodec
+from infra.commands import CommandHandler
+from infra.embedded import embedded_mongod
+from infra.log import Log
+from infra.mongo import Mongo, open_mongo
+from infra.projector import Projector, keep_projecting
+from infra.reads import Reads
+from infra.rebuild import prepare_read_models
+from infra.settings import Settings
+from infra.tail import wake_on_growth
+from readmodels.notifications import NOTIFICATIONS
+from readmodels.order_details import ORDER_DETAILS
+from readmodels.registry import PROJECTIONS
+
+log = logging.getLogger("tidings")
+
+CODEC: Final = EventCodec(event for decider in AGGREGATES for event in decider.events)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What one process has open. `lost` is done when MongoDB has been given up."""
+
+    settings: Settings
+    mongo: Mongo
+    log: Log
+    handler: CommandHandler
+    reads: Reads
+    changes: Changes
+    lost: asyncio.Future[None]
+
+    def context(self, principal: Principal, trace_id: str) -> AbstractAsyncContextManager[Context]:
+        """What one operation gets."""
+        return opened(
+            Context(
+                principal,
+                trace_id,
+                reads=self.reads,
+                handler=self.handler,
+                changes=self.changes,
+                log=self.log,
+                at_least_seconds=self.settings.at_least_seconds,
+            )
+        )
+
+
+@asynccontextmanager
+async def open_log(settings: Settings) -> AsyncIterator[tuple[Log, asyncio.Future[None]]]:
+    """The log, on the user's MongoDB or on the embedded one."""
+    async with AsyncExitStack() as stack:
+        lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        uri = settings.mongodb_uri
+        if uri is None:
+            mongod = await stack.enter_async_context(embedded_mongod(settings.home))
+            uri, lost = mongod.uri, mongod.lost
+        mongo = await stack.enter_async_context(open_mongo(uri, settings.database))
+        events = Log(mongo, CODEC)
+        await events.prepare()
+        yield events, lost
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings, *, project: bool = True) -> AsyncIterator[Runtime]:
+    """Everything that the API needs, and the projector unless another process runs it."""
+    async with open_log(settings) as (events, lost), _background() as start:
+        await prepare_read_models(events, PROJECTIONS)
+        if project:
+            start("projector", project_events(events))
+        reads = Reads(events.mongo)
+        changes = Changes(
+            events,
+            reads,
+            (
+                EventSource(events),
+                DocumentSource(reads, ORDER_DETAILS, _order_topics, _order_where, latest_wins=True),
+                DocumentSource(
+                    reads,
+                    NOTIFICATIONS,
+                    _notification_topics,
+                    _notification_where,
+                    latest_wins=False,
+                ),
+            ),
+        )
+        handler = CommandHandler(events, AGGREGATES, JOINT_DECISIONS, ERRORS)
+        start("reads", reads.follow())
+        start("changes", changes.run())
+        start("commands", handler.run())
+        yield Runtime(settings, events.mongo, events, handler, reads, changes, lost)
+
+
+async def project_events(events: Log) -> None:
+    """Keep all read models up to date, until cancelled."""
+    wake = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(wake_on_growth(events, wake))
+        tasks.create_task(keep_projecting(Projector(events, PROJECTIONS), wake))
+
+
+def _order_topics(order: Any) -> tuple[str, str]:
+    return (order.order_id, order.customer_id)
+
+
+def _order_where(topic: str) -> dict[str, Any]:
+    if topic.startswith("order-"):
+        return {"_id": {"$eq": topic}}
+    return {"customer_id": {"$eq": topic}} if topic.startswith("customer-") else {}
+
+
+def _notification_topics(notification: Any) -> tuple[str]:
+    return (notification.customer_id,)
+
+
+def _notification_where(topic: str) -> dict[str, Any]:
+    return {"customer_id": {"$eq": topic}} if topic.startswith("customer-") else {}
+
+
+@asynccontextmanager
+async def _background() -> AsyncIterator[Any]:
+    """Starts tasks that live as long as the block; the last one started is stopped first."""
+    tasks: list[asyncio.Task[None]] = []
+
+    def start(name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_told)
+        tasks.append(task)
+
+    try:
+        yield start
+    finally:
+        for task in reversed(tasks):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def _told(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.critical("%s has stopped: %s", task.get_name(), error, exc_info=error)

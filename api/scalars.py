@@ -1,0 +1,116 @@
+"""The scalars of the schema: text in, a value of the domain out, and back.
+
+1. Money travels as decimal text in major units and lives as a whole number of minor units.
+2. A position is opaque to clients: log partition and number.
+3. Times have an offset and are kept in UTC to the millisecond.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, NewType, TypeVar
+from uuid import UUID
+
+import strawberry
+from strawberry.types.scalar import ScalarDefinition
+
+from domain.money import MINOR_DIGITS
+from infra.codec import milliseconds
+
+T = TypeVar("T")
+
+PARTITION: Final = 0
+"""The one log partition there is; it is part of every position that clients hold."""
+
+Position = NewType("Position", int)
+CurrencyCode = NewType("CurrencyCode", str)
+
+
+def _text(kind: str, parse: Callable[[str], T]) -> Callable[[Any], T]:
+    """A parser that takes text only and says what it wanted."""
+
+    def parse_value(value: Any) -> T:
+        if isinstance(value, str) and len(value) <= 64:
+            try:
+                return parse(value)
+            except (ValueError, OverflowError, InvalidOperation):
+                pass
+        raise ValueError(f"A {kind} was expected.")
+
+    return parse_value
+
+
+def position_text(position: int) -> str:
+    """`0:1042` for position 1042."""
+    return f"{PARTITION}:{position}"
+
+
+def _position(text: str) -> int:
+    if not (found := re.fullmatch(rf"{PARTITION}:(\d{{1,18}})", text)):
+        raise ValueError(text)
+    return int(found[1])
+
+
+def _date_time(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(text)
+    return milliseconds(at)
+
+
+def _decimal(text: str) -> Decimal:
+    if not re.fullmatch(r"-?\d{1,18}(\.\d{1,9})?", text):
+        raise ValueError(text)
+    return Decimal(text)
+
+
+def _currency(text: str) -> str:
+    if text not in MINOR_DIGITS:
+        raise ValueError(text)
+    return text
+
+
+def _scalar(
+    name: str, parse: Callable[[str], Any], serialize: Callable[[Any], str], url: str | None = None
+) -> ScalarDefinition:
+    return strawberry.scalar(
+        name=name,
+        description=parse.__doc__,
+        specified_by_url=url,
+        serialize=serialize,
+        parse_value=_text(name, parse),
+    )
+
+
+def _utc_text(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+SCALARS: Final[dict[object, ScalarDefinition]] = {
+    Position: _scalar("Position", _position, position_text),
+    CurrencyCode: _scalar(
+        "CurrencyCode", _currency, str, "https://www.iso.org/iso-4217-currency-codes.html"
+    ),
+    datetime: _scalar(
+        "DateTime", _date_time, _utc_text, "https://scalars.graphql.org/andimarek/date-time"
+    ),
+    date: _scalar(
+        "Date",
+        date.fromisoformat,
+        date.isoformat,
+        "https://scalars.graphql.org/andimarek/local-date",
+    ),
+    Decimal: _scalar("Decimal", _decimal, str),
+    UUID: _scalar("UUID", UUID, str, "https://datatracker.ietf.org/doc/html/rfc9562"),
+}
+
+
+def decimal_of(minor: int, currency: str) -> Decimal:
+    """Minor units as a decimal of major units: 1234 EUR → 12.34."""
+    return Decimal(minor).scaleb(-MINOR_DIGITS[currency])
+
+
+def rate_of(basis_points: int) -> Decimal:
+    """500 basis points → 0.0500."""
+    return Decimal(basis_points).scaleb(-4)

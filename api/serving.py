@@ -1,0 +1,110 @@
+"""One process that serves: the web server, its signals, and an end that loses nothing.
+
+On SIGTERM or Ctrl-C running commands finish and sockets are told to reconnect elsewhere; only then
+the web server stops. A second signal stops at once.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+
+from api.app import create_app
+from api.drain import Drain
+from api.runtime import Runtime, open_runtime
+from infra.settings import Settings
+
+
+class AddressTaken(Exception):
+    """Another program listens there; the text says what to do."""
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to `serve`: uvicorn would cut sockets without a drain."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind(settings: Settings) -> socket.socket:
+    """The listening socket; raises `AddressTaken`."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise AddressTaken(
+            f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}): stop the "
+            "program that does, or choose another port with --port."
+        ) from error
+    return listener
+
+
+async def serve(settings: Settings, *, project: bool = True, announce: bool = True) -> None:
+    """Serve until a signal, or until MongoDB is lost."""
+    with contextlib.closing(bind(settings)) as listener:
+        async with open_runtime(settings, project=project) as runtime:
+            drain = Drain()
+            app = create_app(runtime, drain)
+            server = _Server(
+                uvicorn.Config(
+                    app,
+                    http="httptools",
+                    ws="websockets-sansio",
+                    ws_max_size=settings.limits.message_bytes,
+                    log_level="warning",
+                    access_log=False,
+                    lifespan="off",
+                    timeout_graceful_shutdown=int(settings.drain_seconds),
+                )
+            )
+            stopping = _until_signal(server)
+            running = asyncio.create_task(server.serve([listener]))
+            if announce:
+                print(_welcome(listener, runtime), flush=True)  # noqa: T201 told to whoever started it
+            await asyncio.wait(
+                {stopping, running, runtime.lost}, return_when=asyncio.FIRST_COMPLETED
+            )
+            await drain.finish(settings.drain_seconds)
+            await app.state.executor.drain()
+            server.should_exit = True
+            await running
+            if runtime.lost.done() and not runtime.lost.cancelled():
+                runtime.lost.result()
+
+
+def _until_signal(server: _Server) -> asyncio.Future[None]:
+    """Done with the first signal; the second one stops the server at once."""
+    loop = asyncio.get_running_loop()
+    stopping: asyncio.Future[None] = loop.create_future()
+
+    def stop() -> None:
+        if stopping.done():
+            server.force_exit = server.should_exit = True
+        else:
+            stopping.set_result(None)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    return stopping
+
+
+def _welcome(listener: socket.socket, runtime: Runtime) -> str:
+    host, port = listener.getsockname()[:2]
+    where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    lines = [
+        f"Tidings is serving at {where}",
+        f"  playground  {where}/  (with a query, a command and a subscription ready to run)",
+        f"  GraphQL     {where}/graphql  (HTTP, graphql-transport-ws, SSE)",
+        f"  operators   {where}/readyz  {where}/metrics",
+    ]
+    if runtime.settings.jwt_issuer is None:
+        lines.append("  token       tidings token --role staff")
+    lines += ["  sample data tidings load demo", "Stop with Ctrl-C."]
+    return "\n".join(lines)

@@ -1,0 +1,73 @@
+"""Values that many types share, with their inputs: money, rates, addresses."""
+
+from decimal import Decimal
+from typing import Self
+
+import strawberry
+
+from api.scalars import CurrencyCode, decimal_of
+from domain.address import Address as AddressValue
+from domain.money import MINOR_DIGITS, ONE, AmountTooPrecise, RateOutOfRange
+from domain.money import Money as MoneyValue
+
+
+@strawberry.type
+class Money:
+    """An amount of money in major units; never a float."""
+
+    amount: Decimal
+    currency: CurrencyCode
+
+    @classmethod
+    def of(cls, minor: int, currency: str) -> Self:
+        return cls(amount=decimal_of(minor, currency), currency=CurrencyCode(currency))
+
+
+@strawberry.input
+class MoneyInput:
+    amount: Decimal
+    currency: CurrencyCode
+
+    def value(self, *path: str) -> MoneyValue:
+        """Raises `AmountTooPrecise` for a fraction of a minor unit."""
+        minor = self.amount.scaleb(MINOR_DIGITS[self.currency])
+        if minor != minor.to_integral_value():
+            raise AmountTooPrecise(currency=self.currency, path=(*path, "amount"))
+        return MoneyValue(amount=int(minor), currency=self.currency)
+
+
+def basis_points(rate: Decimal | None, *path: str) -> int | None:
+    """0.05 → 500; raises `RateOutOfRange` for a fraction of a basis point."""
+    if rate is None:
+        return None
+    points = rate * ONE
+    if points != points.to_integral_value():
+        raise RateOutOfRange(basis_points=int(points), path=path)
+    return int(points)
+
+
+@strawberry.type
+class Address:
+    street: str
+    city: str
+    postal_code: str
+    country: str
+    region: str
+
+
+@strawberry.input
+class AddressInput:
+    street: str
+    city: str
+    postal_code: str = ""
+    country: str
+    region: str = ""
+
+    def value(self) -> AddressValue:
+        return AddressValue(
+            street=self.street,
+            city=self.city,
+            postal_code=self.postal_code,
+            country=self.country,
+            region=self.region,
+        )

@@ -1,0 +1,518 @@
+"""The graphql-transport-ws endpoint, against a real server and a client library of its own."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+
+from api.drain import Drain
+from api.websocket import SocketEndpoint
+from infra.settings import Limits
+from tests.api.live import (
+    PATIENCE,
+    Toy,
+    ToyAuthenticator,
+    eventually,
+    largest_step,
+    served,
+    settled,
+    toy_context,
+    toy_executor,
+)
+
+LIMITS = Limits(message_bytes=4_096, subscriptions=3)
+GOOD = {"authorization": "Bearer good"}
+
+
+@dataclass
+class Live:
+    port: int
+    toy: Toy
+    drain: Drain
+
+    @property
+    def at_rest(self) -> bool:
+        return self.toy.at_rest and self.drain.connections == 0
+
+    def connect(self, **options: Any) -> AbstractAsyncContextManager[ClientConnection]:
+        settings = {"subprotocols": ["graphql-transport-ws"], "compression": None, "proxy": None}
+        return connect(f"ws://127.0.0.1:{self.port}/", **{**settings, **options})
+
+    @asynccontextmanager
+    async def signed_in(
+        self, token: str = "good", **options: Any
+    ) -> AsyncIterator[ClientConnection]:
+        async with self.connect(**options) as client:
+            await say(client, type="connection_init", payload={"authorization": f"Bearer {token}"})
+            assert await heard(client) == {"type": "connection_ack"}
+            yield client
+
+
+@asynccontextmanager
+async def live(
+    limits: Limits = LIMITS,
+    max_size: int = LIMITS.message_bytes,
+    logged: Sequence[str] = (),
+    **options: Any,
+) -> AsyncIterator[Live]:
+    toy, drain = Toy(), Drain()
+    endpoint = SocketEndpoint(
+        authenticator=ToyAuthenticator(),
+        executor=toy_executor(limits),
+        open_context=toy_context(toy),
+        limits=limits,
+        drain=drain,
+        allowed_origins=("https://shop.example",),
+        **options,
+    )
+    app = Starlette(routes=[WebSocketRoute("/", endpoint.serve)])
+    async with served(app, message_bytes=max_size, logged=logged) as port:
+        yield Live(port, toy, drain)
+    await eventually(lambda: toy.at_rest and drain.connections == 0)
+    assert not [task for task in asyncio.all_tasks() if "_Connection" in str(task.get_coro())]
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Live]:
+    async with live() as running:
+        yield running
+
+
+async def say(client: ClientConnection, **message: Any) -> None:
+    await client.send(orjson.dumps(message).decode())
+
+
+async def heard(client: ClientConnection) -> Any:
+    async with asyncio.timeout(PATIENCE):
+        return orjson.loads(await client.recv())
+
+
+async def subscribe(client: ClientConnection, id: str, query: str, **payload: Any) -> None:
+    await say(client, type="subscribe", id=id, payload={"query": query, **payload})
+
+
+async def close_code(client: ClientConnection) -> int | None:
+    """Reads what is left and returns how the server ended it."""
+    async with asyncio.timeout(PATIENCE):
+        with suppress(ConnectionClosedError):
+            async for _ in client:
+                pass
+    return client.close_code
+
+
+def cut(client: ClientConnection) -> None:
+    """As a cable does: no close frame, and the kernel answers with a reset."""
+    plug = client.transport.get_extra_info("socket")
+    plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.transport.abort()
+
+
+# The handshake
+
+
+async def test_without_the_subprotocol_the_socket_is_closed(server: Live) -> None:
+    async with server.connect(subprotocols=None) as client:
+        assert await close_code(client) == 4406
+
+
+async def test_the_legacy_protocol_is_not_spoken(server: Live) -> None:
+    async with server.connect(subprotocols=["graphql-ws"]) as client:
+        assert await close_code(client) == 4406
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "https://shop.example.evil.example", "null", "http://[", ""]
+)
+async def test_pages_of_other_origins_are_refused_before_accepting(
+    server: Live, origin: str
+) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        async with server.connect(additional_headers={"Origin": origin}):
+            pass
+    assert refused.value.response.status_code == 403
+
+
+async def test_allowed_and_own_origins_are_welcome(server: Live) -> None:
+    async with server.signed_in(origin="https://shop.example"):
+        pass
+    async with server.signed_in(origin=f"http://127.0.0.1:{server.port}"):
+        pass
+
+
+# Initialisation
+
+
+@pytest.mark.parametrize("key", ["authorization", "Authorization", "AUTHORIZATION"])
+async def test_the_token_comes_in_the_init_message(server: Live, key: str) -> None:
+    async with server.connect() as client:
+        await say(client, type="connection_init", payload={key: "bearer good"})
+        assert await heard(client) == {"type": "connection_ack"}
+
+
+async def test_the_token_may_come_with_the_upgrade_request(server: Live) -> None:
+    async with server.connect(additional_headers={"Authorization": "Bearer good"}) as client:
+        await say(client, type="connection_init")
+        assert await heard(client) == {"type": "connection_ack"}
+
+
+async def test_the_init_message_has_the_last_word(server: Live) -> None:
+    async with server.connect(additional_headers={"Authorization": "Bearer good"}) as client:
+        await say(client, type="connection_init", payload={"authorization": "Bearer bad"})
+        assert await close_code(client) == 4403
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [None, {}, {"authorization": "Bearer bad"}, {"authorization": "good"}, {"authorization": 7}],
+)
+async def test_a_bad_token_ends_the_socket(server: Live, payload: Any) -> None:
+    async with server.connect() as client:
+        await say(client, type="connection_init", payload=payload)
+        assert await close_code(client) == 4403
+
+
+async def test_trouble_with_keys_asks_to_try_again(server: Live) -> None:
+    async with server.connect() as client:
+        await say(client, type="connection_init", payload={"authorization": "Bearer outage"})
+        assert await close_code(client) == 1013
+
+
+async def test_a_fault_of_ours_ends_the_socket_without_details() -> None:
+    async with (
+        live(logged=["Exception in ASGI application"]) as server,
+        server.connect() as client,
+    ):
+        await say(client, type="connection_init", payload={"authorization": "Bearer fault"})
+        assert await close_code(client) == 1011
+        assert client.close_reason == "Internal error"
+
+
+async def test_init_must_come_in_time() -> None:
+    async with live(replace(LIMITS, init_seconds=0.1)) as server, server.connect() as client:
+        await say(client, type="ping")
+        assert await close_code(client) == 4408
+
+
+async def test_init_comes_once(server: Live) -> None:
+    async with server.signed_in() as client:
+        await say(client, type="connection_init", payload=GOOD)
+        assert await close_code(client) == 4429
+
+
+async def test_nothing_is_answered_before_init(server: Live) -> None:
+    async with server.connect() as client:
+        await subscribe(client, "1", "{ hello }")
+        assert await close_code(client) == 4401
+
+
+# Messages
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hello",
+        "1",
+        "null",
+        '"x"',
+        "[]",
+        "{}",
+        "[" * 3_000,
+        '{"type": 1}',
+        '{"type": "start"}',
+        '{"type": ["ping"]}',
+        '{"type": "ping", "payload": 1}',
+        '{"type": "pong", "payload": []}',
+        '{"type": "connection_init", "payload": "token"}',
+        '{"type": "complete"}',
+        '{"type": "complete", "id": 1}',
+        '{"type": "subscribe", "id": "", "payload": {"query": "{hello}"}}',
+        '{"type": "subscribe", "payload": {"query": "{hello}"}}',
+        '{"type": "subscribe", "id": 1, "payload": {"query": "{hello}"}}',
+        '{"type": "subscribe", "id": "1"}',
+        '{"type": "subscribe", "id": "1", "payload": []}',
+        '{"type": "subscribe", "id": "1", "payload": {}}',
+        '{"type": "subscribe", "id": "1", "payload": {"query": 1}}',
+        '{"type": "subscribe", "id": "1", "payload": {"query": "{hello}", "operationName": 1}}',
+        '{"type": "subscribe", "id": "1", "payload": {"query": "{hello}", "variables": []}}',
+        '{"type": "subscribe", "id": "1", "payload": {"query": "{hello}", "extensions": 1}}',
+        '{"type": "subscribe", "id": "' + "1" * 257 + '", "payload": {"query": "{hello}"}}',
+        '{"type": "\\ud800"}',
+    ],
+)
+async def test_a_broken_message_ends_the_socket(server: Live, text: str) -> None:
+    async with server.signed_in() as client:
+        await client.send(text)
+        assert await close_code(client) == 4400
+
+
+async def test_binary_messages_are_not_understood(server: Live) -> None:
+    async with server.signed_in() as client:
+        await client.send(b'{"type": "ping"}')
+        assert await close_code(client) == 4400
+
+
+@pytest.mark.parametrize("max_size", [LIMITS.message_bytes, 16 * 1024 * 1024])
+async def test_large_messages_end_the_socket_in_the_server_or_here(max_size: int) -> None:
+    async with live(max_size=max_size) as server, server.signed_in() as client:
+        await client.send('"' + "é" * (LIMITS.message_bytes // 2) + '"')
+        assert await close_code(client) == 1009
+
+
+async def test_pings_are_answered_even_before_init(server: Live) -> None:
+    async with server.connect() as client:
+        await say(client, type="ping")
+        assert await heard(client) == {"type": "pong"}
+        await say(client, type="pong")
+        await say(client, type="ping", payload={"n": 1})
+        assert await heard(client) == {"type": "pong", "payload": {"n": 1}}
+
+
+# Operations
+
+
+async def test_queries_work_over_the_socket(server: Live) -> None:
+    async with server.signed_in() as client:
+        query = "query A($name: String!) { hello(name: $name) } query B { fails }"
+        await subscribe(client, "q", query, operationName="A", variables={"name": "Bob"})
+        answer = await heard(client)
+        assert (answer["id"], answer["type"]) == ("q", "next")
+        assert answer["payload"]["data"] == {"hello": "hello Bob from ann"}
+        assert await heard(client) == {"id": "q", "type": "complete"}
+        await subscribe(client, "q", "{ hello }")  # the id is free again
+        assert (await heard(client))["type"] == "next"
+
+
+async def test_subscriptions_tell_everything_then_complete(server: Live) -> None:
+    async with server.signed_in() as client:
+        await subscribe(client, "s", "subscription { ticks(to: 3) }")
+        answers = [await heard(client) for _ in range(4)]
+    assert [answer["type"] for answer in answers] == ["next", "next", "next", "complete"]
+    assert [answer["payload"]["data"]["ticks"] for answer in answers[:3]] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("{", "SYNTAX_ERROR"),
+        ("{ nothing }", "VALIDATION_FAILED"),
+        ("query A { hello } query B { hello }", "VALIDATION_FAILED"),
+        ("{ hello(name: null) }", "VALIDATION_FAILED"),
+        ("{ __schema { queryType { name } } }", None),
+        ("subscription ($to: Int!) { ticks(to: $to) }", "VALIDATION_FAILED"),
+    ],
+)
+async def test_a_broken_operation_costs_only_itself(
+    server: Live, query: str, code: str | None
+) -> None:
+    async with server.signed_in() as client:
+        await subscribe(client, "1", query)
+        refusal = await heard(client)
+        assert (refusal["id"], refusal["type"]) == ("1", "error")
+        assert code in (None, refusal["payload"][0]["extensions"]["code"])
+        await subscribe(client, "1", "{ hello }")
+        assert (await heard(client))["payload"]["data"]["hello"]
+
+
+@pytest.mark.parametrize("query", ["{ fails }", "subscription { breaks }"])
+async def test_faults_are_masked_and_end_their_operation_only(server: Live, query: str) -> None:
+    async with server.signed_in() as client:
+        await subscribe(client, "1", query)
+        told: list[Any] = []
+        while not told or told[-1]["type"] == "next":
+            told.append(await heard(client))
+        assert b"INTERNAL" in orjson.dumps(told)
+        assert b"secret" not in orjson.dumps(told)
+        await subscribe(client, "2", "{ hello }")
+        assert (await heard(client))["id"] == "2"
+
+
+async def test_an_id_in_use_ends_the_socket(server: Live) -> None:
+    async with server.signed_in() as client:
+        await subscribe(client, "1", "subscription { silent }")
+        await heard(client)
+        await subscribe(client, "1", "{ hello }")
+        assert await close_code(client) == 4409
+
+
+async def test_one_operation_too_many_is_refused_and_the_others_go_on(server: Live) -> None:
+    async with server.signed_in() as client:
+        for number in range(LIMITS.subscriptions):
+            await subscribe(client, str(number), "subscription { silent }")
+            assert (await heard(client))["type"] == "next"
+        await subscribe(client, "more", "{ hello }")
+        refusal = await heard(client)
+        assert (refusal["id"], refusal["type"]) == ("more", "error")
+        assert refusal["payload"][0]["extensions"]["code"] == "LIMIT_EXCEEDED"
+        await say(client, type="complete", id="0")
+        await subscribe(client, "more", "{ hello }")
+        assert (await heard(client))["type"] == "next"
+
+
+async def test_operations_of_a_socket_do_not_wait_for_each_other(server: Live) -> None:
+    async with server.signed_in() as client:
+        await subscribe(client, "slow", "{ waits }")
+        await subscribe(client, "quick", "{ hello }")
+        assert [(await heard(client))["id"] for _ in range(2)] == ["quick", "quick"]
+        server.toy.gate.set()
+        assert [(await heard(client))["id"] for _ in range(2)] == ["slow", "slow"]
+
+
+# The client's `complete`
+
+
+async def test_complete_closes_the_source_and_nothing_more_is_said(server: Live) -> None:
+    async with server.signed_in() as client:
+        await subscribe(client, "s", "subscription { silent }")
+        await heard(client)
+        await say(client, type="complete", id="s")
+        await say(client, type="complete", id="s")  # not known any more: no fault
+        await say(client, type="ping")
+        assert await heard(client) == {"type": "pong"}
+        assert server.toy.opened == 1
+        assert server.toy.at_rest
+
+
+async def test_an_endless_source_does_not_keep_the_loop_to_itself(server: Live) -> None:
+    async with server.signed_in() as busy, server.signed_in() as other:
+        await subscribe(busy, "s", "subscription { endless }")
+        assert await largest_step(lambda: server.toy.produced) == 1
+        await subscribe(other, "q", "{ hello }")
+        assert (await heard(other))["type"] == "next"
+        await say(busy, type="complete", id="s")
+        await eventually(lambda: server.toy.at_rest)
+
+
+async def test_a_thousand_quick_cycles_leave_nothing_behind(server: Live) -> None:
+    async with server.signed_in() as client:
+        tasks = len(asyncio.all_tasks())
+        for number in range(1_000):
+            await subscribe(client, "same", "subscription { silent }")
+            if number % 2:
+                assert (await heard(client))["type"] == "next"
+            await say(client, type="complete", id="same")
+        await say(client, type="ping")
+        while (await heard(client))["type"] != "pong":
+            pass
+        assert server.toy.at_rest
+        assert len(asyncio.all_tasks()) == tasks
+
+
+# The end of the socket
+
+
+async def test_the_socket_ends_with_its_token(server: Live) -> None:
+    async with server.signed_in("short") as client:
+        await subscribe(client, "s", "subscription { silent }")
+        assert await close_code(client) == 4403
+    await eventually(lambda: server.at_rest)
+
+
+async def test_no_answer_leaves_after_the_token_has_ended(server: Live) -> None:
+    async with server.signed_in("short") as client:
+        await subscribe(client, "q", "{ outlastsTheToken }")
+        with pytest.raises(ConnectionClosedError) as ended:
+            await heard(client)
+    assert ended.value.rcvd is not None
+    assert ended.value.rcvd.code == 4403
+
+
+async def test_a_client_that_leaves_ends_its_operations(server: Live) -> None:
+    async with server.signed_in() as client:
+        await subscribe(client, "s", "subscription { silent }")
+        await subscribe(client, "q", "{ waits }")
+        await eventually(lambda: server.toy.opened == 1 and server.toy.waiting == 1)
+    await eventually(lambda: server.at_rest)
+
+
+@pytest.mark.parametrize("query", ["silent", "endless(characters: 10000)"])
+async def test_a_cut_connection_closes_the_sources(server: Live, query: str) -> None:
+    async with server.signed_in(max_size=None) as client:
+        await subscribe(client, "s", f"subscription {{ {query} }}")
+        await heard(client)
+        cut(client)
+        await eventually(lambda: server.at_rest)
+    assert server.toy.opened == 1
+
+
+def narrow_socket(port: int) -> socket.socket:
+    plug = socket.socket()
+    plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    plug.connect(("127.0.0.1", port))
+    return plug
+
+
+async def test_a_client_that_stops_reading_holds_back_its_source_only(server: Live) -> None:
+    async with (
+        server.signed_in(sock=narrow_socket(server.port), max_queue=1) as slow,
+        server.signed_in() as other,
+    ):
+        await subscribe(slow, "s", "subscription { endless(characters: 10000) }")
+        produced = await settled(lambda: server.toy.produced)
+        assert 0 < produced * 10_000 < 8_000_000  # what kernels and transports buffer
+        await subscribe(other, "q", "{ hello }")
+        assert (await heard(other))["type"] == "next"
+        numbers = [
+            int((await heard(slow))["payload"]["data"]["endless"].split(":")[0])
+            for _ in range(produced + 10)
+        ]
+        cut(slow)
+    assert numbers == list(range(1, produced + 11))
+
+
+async def test_a_client_that_takes_nothing_is_given_up() -> None:
+    async with (
+        live(stall_seconds=0.3) as server,
+        server.signed_in(sock=narrow_socket(server.port), max_queue=1) as stuck,
+    ):
+        await subscribe(stuck, "s", "subscription { endless(characters: 10000) }")
+        await eventually(lambda: server.toy.opened == 1)
+        await eventually(lambda: server.at_rest)
+        cut(stuck)
+
+
+# Drain
+
+
+async def test_a_drain_finishes_single_answers_and_asks_to_reconnect(server: Live) -> None:
+    async with server.signed_in() as client:
+        await subscribe(client, "s", "subscription { silent }")
+        await heard(client)
+        await subscribe(client, "m", "mutation { waits }")
+        await eventually(lambda: server.toy.waiting == 1)
+        draining = asyncio.create_task(server.drain.finish(PATIENCE))
+        await eventually(lambda: server.drain.begun)
+        await subscribe(client, "late", "{ hello }")  # left to the next process
+        await say(client, type="ping")
+        assert await heard(client) == {"type": "pong"}
+        server.toy.gate.set()
+        assert (await heard(client))["payload"]["data"] == {"waits": "done"}
+        assert await heard(client) == {"id": "m", "type": "complete"}
+        assert await close_code(client) == 1012
+        assert await draining
+
+
+async def test_a_draining_process_sends_new_sockets_on(server: Live) -> None:
+    server.drain.begin()
+    async with server.connect() as client:
+        assert await close_code(client) == 1012
+
+
+async def test_a_drain_says_when_some_are_left(server: Live) -> None:
+    async with server.signed_in() as client:
+        await subscribe(client, "m", "mutation { waits }")
+        await eventually(lambda: server.toy.waiting == 1)
+        assert not await server.drain.finish(0.05)
+        server.toy.gate.set()
+        assert await close_code(client) == 1012

@@ -1,0 +1,344 @@
+"""The rules of decisions that need more than one aggregate."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from domain.address import Address
+from domain.checkout import (
+    DISPATCH_LINES,
+    PLACE_ORDER,
+    RESERVE_ORDER,
+    CustomerIsSuspended,
+    DispatchLines,
+    ReserveOrder,
+)
+from domain.customer import CustomerRegistered, CustomerSuspended, CustomerUnknown
+from domain.money import Money, QuantityOutOfRange
+from domain.order import (
+    OrderAlreadyPlaced,
+    OrderCancelled,
+    OrderIsCancelled,
+    OrderLinesDispatched,
+    OrderPlaced,
+    OrderUnknown,
+    PlaceOrder,
+)
+from domain.order_line import (
+    CurrenciesDiffer,
+    Line,
+    LineCountOutOfRange,
+    LineUnknown,
+    LineWanted,
+)
+from domain.product import ProductAdded, ProductDiscontinued, ProductIsDiscontinued, ProductUnknown
+from domain.stock_item import (
+    AlreadyReserved,
+    InsufficientStock,
+    StockDespatched,
+    StockReceived,
+    StockReserved,
+)
+from tests.scenario import Past, given_streams
+
+AT = datetime(2026, 3, 1, 9, tzinfo=UTC)
+ORDER_ID, CUSTOMER_ID = "order-1", "customer-1"
+HOME = Address(street="1 High St", city="Leeds", country="UK", region="North")
+OFFICE = Address(street="2 Low Rd", city="York", country="UK")
+
+REGISTERED = CustomerRegistered(
+    customer_id=CUSTOMER_ID,
+    name="Ada",
+    email="ada@example.org",
+    phone="",
+    segment="trade",
+    address=HOME,
+    at=AT,
+)
+SUSPENDED = CustomerSuspended(customer_id=CUSTOMER_ID, reason="unpaid bills", at=AT)
+KETTLE = ProductAdded(
+    sku="A",
+    name="Kettle",
+    brand="Brew",
+    price=Money(amount=1_000, currency="EUR"),
+    tax=1_900,
+    at=AT,
+)
+TEA = replace(KETTLE, sku="B", name="Tea", price=Money(amount=500, currency="EUR"), tax=700)
+CATALOGUE: Past = {"product-A": [KETTLE], "product-B": [TEA]}
+SHOP: Past = {CUSTOMER_ID: [REGISTERED], **CATALOGUE}
+
+PLACE = PlaceOrder(
+    order_id=ORDER_ID,
+    customer_id=CUSTOMER_ID,
+    lines=(LineWanted(sku="A", quantity=2), LineWanted(sku="B", quantity=1)),
+    at=AT,
+)
+LINES = (
+    Line(number=1, sku="A", name="Kettle", quantity=2, unit_price=1_000, discount=0, tax=1_900),
+    Line(number=2, sku="B", name="Tea", quantity=1, unit_price=500, discount=0, tax=700),
+)
+PLACED = OrderPlaced(
+    order_id=ORDER_ID,
+    customer_id=CUSTOMER_ID,
+    currency="EUR",
+    lines=LINES,
+    net=2_500,
+    tax=415,
+    total=2_915,
+    deliver_to=HOME,
+    region="North",
+    segment="trade",
+    at=AT,
+)
+CANCELLED = OrderCancelled(
+    order_id=ORDER_ID,
+    customer_id=CUSTOMER_ID,
+    currency="EUR",
+    lines=LINES,
+    placed_on=AT.date(),
+    region="North",
+    reason="ordered twice",
+    at=AT,
+)
+RESERVE = ReserveOrder(order_id=ORDER_ID, at=AT)
+
+
+def received(sku: str, quantity: int) -> StockReceived:
+    return StockReceived(sku=sku, quantity=quantity, source="", at=AT)
+
+
+def reserved(sku: str, quantity: int, order_id: str = ORDER_ID) -> StockReserved:
+    return StockReserved(sku=sku, order_id=order_id, quantity=quantity, at=AT)
+
+
+def despatched(sku: str, quantity: int, *, of_them_reserved: int) -> StockDespatched:
+    return StockDespatched(
+        sku=sku, order_id=ORDER_ID, quantity=quantity, reserved=of_them_reserved, at=AT
+    )
+
+
+def dispatch(*lines: int) -> DispatchLines:
+    return DispatchLines(order_id=ORDER_ID, lines=lines, at=AT)
+
+
+def dispatched(*lines: int, rest: int) -> OrderLinesDispatched:
+    return OrderLinesDispatched(
+        order_id=ORDER_ID, customer_id=CUSTOMER_ID, lines=lines, rest=rest, at=AT
+    )
+
+
+# -- placing
+
+
+def test_what_is_left_open_comes_from_the_catalogue_and_the_customer() -> None:
+    given_streams(PLACE_ORDER, SHOP).when(PLACE).then((ORDER_ID, PLACED))
+
+
+def test_what_is_given_is_taken() -> None:
+    given = replace(
+        PLACE,
+        lines=(
+            LineWanted(
+                sku="A",
+                quantity=1,
+                name="Kettle, engraved",
+                unit_price=Money(amount=0, currency="EUR"),
+                discount=500,
+                tax=0,
+            ),
+        ),
+        deliver_to=OFFICE,
+        region="Centre",
+        segment="staff",
+    )
+    line = Line(
+        number=1, sku="A", name="Kettle, engraved", quantity=1, unit_price=0, discount=500, tax=0
+    )
+    given_streams(PLACE_ORDER, SHOP).when(given).then(
+        (
+            ORDER_ID,
+            replace(
+                PLACED,
+                lines=(line,),
+                net=0,
+                tax=0,
+                total=0,
+                deliver_to=OFFICE,
+                region="Centre",
+                segment="staff",
+            ),
+        )
+    )
+
+
+def test_a_price_given_for_one_line_in_another_currency_does_not_mix_with_the_catalogue() -> None:
+    dollars = replace(PLACE.lines[0], unit_price=Money(amount=1_100, currency="USD"))
+    given_streams(PLACE_ORDER, SHOP).when(
+        replace(PLACE, lines=(dollars, PLACE.lines[1]))
+    ).then_refused(CurrenciesDiffer(currencies="EUR, USD"))
+
+
+def test_an_order_is_in_the_currency_that_all_its_prices_are_given_in() -> None:
+    dollars = replace(PLACE.lines[0], unit_price=Money(amount=1_000, currency="USD"))
+    given_streams(PLACE_ORDER, SHOP).when(replace(PLACE, lines=(dollars,))).then(
+        (
+            ORDER_ID,
+            replace(PLACED, currency="USD", lines=LINES[:1], net=2_000, tax=380, total=2_380),
+        )
+    )
+
+
+def test_only_a_known_customer_can_order() -> None:
+    given_streams(PLACE_ORDER, CATALOGUE).when(PLACE).then_refused(
+        CustomerUnknown(customer_id=CUSTOMER_ID)
+    )
+
+
+def test_a_suspended_customer_cannot_order() -> None:
+    shop: Past = {**SHOP, CUSTOMER_ID: [REGISTERED, SUSPENDED]}
+    given_streams(PLACE_ORDER, shop).when(PLACE).then_refused(
+        CustomerIsSuspended(customer_id=CUSTOMER_ID)
+    )
+
+
+def test_all_that_keeps_an_order_from_being_placed_is_told_at_once() -> None:
+    gone = ProductDiscontinued(sku="B", reason="no longer made", at=AT)
+    given_streams(PLACE_ORDER, {"product-B": [TEA, gone]}).when(PLACE).then_refused(
+        CustomerUnknown(customer_id=CUSTOMER_ID),
+        ProductUnknown(sku="A", path=("lines", "0", "sku")),
+        ProductIsDiscontinued(sku="B", path=("lines", "1", "sku")),
+    )
+
+
+def test_the_rules_of_the_order_itself_hold() -> None:
+    given_streams(PLACE_ORDER, {**SHOP, ORDER_ID: [PLACED]}).when(PLACE).then_refused(
+        OrderAlreadyPlaced
+    )
+    given_streams(PLACE_ORDER, SHOP).when(replace(PLACE, lines=())).then_refused(
+        LineCountOutOfRange
+    )
+    nothing = replace(PLACE, lines=(LineWanted(sku="A", quantity=0),))
+    given_streams(PLACE_ORDER, SHOP).when(nothing).then_refused(QuantityOutOfRange)
+
+
+# -- reserving
+
+
+def test_every_line_is_kept_in_stock() -> None:
+    stock: Past = {"stock_item-A": [received("A", 2)], "stock_item-B": [received("B", 1)]}
+    given_streams(RESERVE_ORDER, {ORDER_ID: [PLACED], **stock}).when(RESERVE).then(
+        ("stock_item-A", reserved("A", 2)), ("stock_item-B", reserved("B", 1))
+    )
+
+
+def test_when_one_line_is_short_none_is_kept_and_all_that_are_short_are_told() -> None:
+    stock: Past = {"stock_item-A": [received("A", 1)]}
+    given_streams(RESERVE_ORDER, {ORDER_ID: [PLACED], **stock}).when(RESERVE).then_refused(
+        InsufficientStock(sku="A", requested=2, available=1),
+        InsufficientStock(sku="B", requested=1, available=0),
+    )
+
+
+def test_lines_of_the_same_product_are_kept_together() -> None:
+    twice = replace(PLACED, lines=(LINES[0], replace(LINES[0], number=2, quantity=3)))
+    given_streams(RESERVE_ORDER, {ORDER_ID: [twice], "stock_item-A": [received("A", 5)]}).when(
+        RESERVE
+    ).then(("stock_item-A", reserved("A", 5)))
+
+
+def test_reserving_an_order_twice_is_not_news() -> None:
+    stock: Past = {
+        "stock_item-A": [received("A", 2), reserved("A", 2)],
+        "stock_item-B": [received("B", 1), reserved("B", 1)],
+    }
+    given_streams(RESERVE_ORDER, {ORDER_ID: [PLACED], **stock}).when(RESERVE).then_nothing()
+
+
+def test_nothing_more_is_kept_for_a_line_that_has_been_dispatched() -> None:
+    past: Past = {
+        ORDER_ID: [PLACED, dispatched(1, rest=1)],
+        "stock_item-A": [received("A", 9), despatched("A", 2, of_them_reserved=0)],
+        "stock_item-B": [received("B", 9)],
+    }
+    given_streams(RESERVE_ORDER, past).when(RESERVE).then(("stock_item-B", reserved("B", 1)))
+
+
+def test_another_quantity_kept_for_the_order_before_is_told() -> None:
+    stock: Past = {
+        "stock_item-A": [received("A", 9), reserved("A", 1)],
+        "stock_item-B": [received("B", 9)],
+    }
+    given_streams(RESERVE_ORDER, {ORDER_ID: [PLACED], **stock}).when(RESERVE).then_refused(
+        AlreadyReserved(sku="A", order_id=ORDER_ID, reserved=1)
+    )
+
+
+@pytest.mark.parametrize("quantity", [600_000, 1_000_000])
+def test_more_pieces_than_can_be_counted_cannot_be_kept(quantity: int) -> None:
+    many = replace(LINES[0], quantity=quantity, unit_price=1)
+    twice = replace(PLACED, lines=(many, replace(many, number=2)))
+    given_streams(RESERVE_ORDER, {ORDER_ID: [twice], "stock_item-A": [received("A", 5)]}).when(
+        RESERVE
+    ).then_refused(QuantityOutOfRange)
+
+
+# -- dispatching
+
+
+def test_lines_leave_the_stock_and_the_order_knows_it() -> None:
+    past: Past = {
+        ORDER_ID: [PLACED],
+        "stock_item-A": [received("A", 9), reserved("A", 2)],
+        "stock_item-B": [received("B", 9)],
+    }
+    given_streams(DISPATCH_LINES, past).when(dispatch(2, 1)).then(
+        ("stock_item-A", despatched("A", 2, of_them_reserved=2)),
+        ("stock_item-B", despatched("B", 1, of_them_reserved=0)),
+        (ORDER_ID, dispatched(1, 2, rest=0)),
+    )
+
+
+def test_when_one_line_is_short_none_leaves() -> None:
+    past: Past = {ORDER_ID: [PLACED], "stock_item-A": [received("A", 9)]}
+    given_streams(DISPATCH_LINES, past).when(dispatch(1, 2)).then_refused(
+        InsufficientStock(sku="B", requested=1, available=0)
+    )
+
+
+def test_what_is_kept_for_another_order_stays() -> None:
+    past: Past = {
+        ORDER_ID: [PLACED],
+        "stock_item-A": [received("A", 3), reserved("A", 2, order_id="order-2")],
+    }
+    given_streams(DISPATCH_LINES, past).when(dispatch(1)).then_refused(
+        InsufficientStock(sku="A", requested=2, available=1)
+    )
+
+
+def test_a_line_leaves_the_stock_once() -> None:
+    past: Past = {
+        ORDER_ID: [PLACED, dispatched(1, rest=1)],
+        "stock_item-A": [received("A", 9), despatched("A", 2, of_them_reserved=0)],
+        "stock_item-B": [received("B", 9)],
+    }
+    given_streams(DISPATCH_LINES, past).when(dispatch(1)).then_nothing()
+    given_streams(DISPATCH_LINES, past).when(dispatch(1, 2)).then(
+        ("stock_item-B", despatched("B", 1, of_them_reserved=0)),
+        (ORDER_ID, dispatched(2, rest=0)),
+    )
+
+
+def test_only_lines_of_the_order_leave_the_stock() -> None:
+    given_streams(DISPATCH_LINES, {ORDER_ID: [PLACED]}).when(dispatch(3)).then_refused(
+        LineUnknown(order_id=ORDER_ID, line=3)
+    )
+
+
+def test_an_order_that_is_unknown_or_cancelled_moves_no_stock() -> None:
+    stopped: Past = {ORDER_ID: [PLACED, CANCELLED], "stock_item-A": [received("A", 9)]}
+    given_streams(RESERVE_ORDER, {}).when(RESERVE).then_refused(OrderUnknown(order_id=ORDER_ID))
+    given_streams(RESERVE_ORDER, stopped).when(RESERVE).then_refused(OrderIsCancelled)
+    given_streams(DISPATCH_LINES, {}).when(dispatch(1)).then_refused(OrderUnknown)
+    given_streams(DISPATCH_LINES, stopped).when(dispatch(1)).then_refused(OrderIsCancelled)

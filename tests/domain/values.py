@@ -1,0 +1,98 @@
+"""Values of the domain made up from their type annotations, for the laws.
+
+Small pools of ids, words and numbers, so that commands meet. Three commands of four are sound, so
+that stories get somewhere; in the others anything may be wrong.
+"""
+
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
+from datetime import UTC, date, datetime
+from enum import Enum
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Final, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from domain.money import MOST_MINOR_UNITS, MOST_PIECES
+
+Strategy: TypeAlias = st.SearchStrategy[Any]
+
+LAW: Final = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine breaks no law."""
+
+MOST_STORED: Final = 2**63 - 1
+"""The largest whole number that the boundary lets in and MongoDB keeps."""
+
+SOUND_POOLS: Final[dict[str, tuple[Any, ...]]] = {
+    "order_id": ("order-1", "order-2"),
+    "customer_id": ("customer-1",),
+    "sku": ("A", "B"),
+    "email": ("ada@example.org", "a@example.org"),
+    "currency": ("EUR",),
+}
+"""What fields of these names hold."""
+
+POOLS: Final = SOUND_POOLS | {
+    "email": ("ada@example.org", "", "nobody", "a@b@c"),
+    "currency": ("EUR", "USD", "JPY", "XXX", ""),
+}
+
+DAY: Final = datetime(2026, 3, 1, tzinfo=UTC)
+TIMES: Final = st.integers(0, 23).map(lambda hour: DAY.replace(hour=hour))
+
+SOUND: Final[dict[Any, Strategy]] = {
+    str: st.sampled_from(("one", "two", "Zoë 北京")),
+    int: st.sampled_from((1, 1, 1, 2, 2, 3, 7, 1_900, 9_999)),
+    tuple[int, ...]: st.sampled_from(((1,), (1,), (2,), (1, 2), (2, 1, 2))),  # line numbers
+    datetime: TIMES,
+    date: TIMES.map(datetime.date),
+    NoneType: st.none(),
+}
+
+ODD_TEXTS: Final = ("", " ", "a\x00b", "half \ud83d", "x" * 41, "x" * 201)
+ODD_NUMBERS: Final = (-1, 0, 10_000, 10_001, MOST_PIECES, MOST_MINOR_UNITS, MOST_STORED)
+
+ANY: Final = SOUND | {
+    str: SOUND[str] | st.sampled_from(ODD_TEXTS),
+    int: SOUND[int] | st.sampled_from(ODD_NUMBERS),
+    tuple[int, ...]: SOUND[tuple[int, ...]] | st.lists(st.integers(-1, 4), max_size=3).map(tuple),
+}
+
+
+@cache
+def values(hint: Any, *, sound: bool) -> Strategy:
+    """Values of a type, as far as the domain uses types."""
+    if hint in ANY:
+        return (SOUND if sound else ANY)[hint]
+    if get_origin(hint) in (UnionType, Union):
+        return st.one_of(*(values(part, sound=sound) for part in get_args(hint)))
+    if get_origin(hint) is tuple:
+        part = values(get_args(hint)[0], sound=sound)
+        return st.lists(part, min_size=int(sound), max_size=3).map(tuple)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return st.sampled_from(hint)
+    assert is_dataclass(hint), f"no values for {hint}"
+    return messages(hint, sound=sound)
+
+
+def messages(kind: Any, *, sound: bool = False) -> Strategy:
+    """Commands, events, errors or parts of them, every field filled in."""
+    hints = get_type_hints(kind)
+    names = [field.name for field in fields(kind)]
+    pools = SOUND_POOLS if sound else POOLS
+    pooled = {name: st.sampled_from(pools[name]) for name in names if name in pools}
+    return st.builds(kind, **{name: values(hints[name], sound=sound) for name in names} | pooled)
+
+
+def commands(kinds: Iterable[type]) -> Strategy:
+    """Commands of these kinds, three of four without anything wrong in themselves."""
+    kinds = list(kinds)
+    sound = [messages(kind, sound=True) for kind in kinds]
+    return st.one_of(*sound, *sound, *sound, *(messages(kind) for kind in kinds))
+
+
+def stories(kinds: Iterable[type], most: int = 12) -> st.SearchStrategy[list[Any]]:
+    """Commands of these kinds, one after the other."""
+    return st.lists(commands(kinds), max_size=most)

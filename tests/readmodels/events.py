@@ -1,0 +1,116 @@
+"""Events of one customer, one product and one order, for the examples of the read models."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from domain.address import Address
+from domain.customer import (
+    CustomerAddressChanged,
+    CustomerContactChanged,
+    CustomerRegistered,
+    CustomerReinstated,
+    CustomerSuspended,
+)
+from domain.money import Money
+from domain.order import (
+    OrderCancelled,
+    OrderLinesDelivered,
+    OrderLinesDispatched,
+    OrderLinesReturned,
+    OrderPlaced,
+)
+from domain.order_line import Line
+from domain.product import ProductAdded, ProductDiscontinued, ProductRenamed, ProductRepriced
+from tests.readmodels.given import NOON
+
+DAY = timedelta(days=1)
+
+BERLIN = Address(street="Torstr. 1", city="Berlin", country="Germany", region="EU")
+PARIS = Address(street="Rue de Rivoli 2", city="Paris", country="France", region="EU")
+
+REGISTERED = CustomerRegistered(
+    customer_id="customer-1",
+    name="Zoë Ångström-Smith",
+    email="zoe@example.org",
+    phone="1",
+    segment="RETAIL",
+    address=BERLIN,
+    at=NOON,
+)
+MOVED = CustomerAddressChanged(customer_id="customer-1", address=PARIS, at=NOON + DAY)
+REACHED = CustomerContactChanged(customer_id="customer-1", email="z@x.org", phone="2", at=NOON)
+SUSPENDED = CustomerSuspended(customer_id="customer-1", reason="unpaid", at=NOON)
+REINSTATED = CustomerReinstated(customer_id="customer-1", at=NOON)
+
+ADDED = ProductAdded(
+    sku="tea", name="Green Tea", brand="Leaf", price=Money(amount=500, currency="EUR"), tax=700,
+    at=NOON,
+)  # fmt: skip
+REPRICED = ProductRepriced(
+    sku="tea",
+    price=Money(amount=600, currency="EUR"),
+    was=Money(amount=500, currency="EUR"),
+    at=NOON,
+)
+RENAMED = ProductRenamed(sku="tea", name="Sencha", was="Green Tea", at=NOON)
+DISCONTINUED = ProductDiscontinued(sku="tea", reason="sold out", at=NOON)
+
+TEA = Line(number=1, sku="tea", name="Tea", quantity=3, unit_price=333, discount=500, tax=700)
+CUP = Line(number=2, sku="cup", name="Cup", quantity=1, unit_price=1000, discount=0, tax=1900)
+MORE_TEA = replace(TEA, number=3, name="Best tea", quantity=1)
+
+PLACED = OrderPlaced(
+    order_id="order-1",
+    customer_id="customer-1",
+    currency="EUR",
+    lines=(TEA, CUP, MORE_TEA),
+    net=2265,
+    tax=279,
+    total=2544,
+    deliver_to=BERLIN,
+    region="EU",
+    segment="RETAIL",
+    at=NOON,
+)
+CANCELLED = OrderCancelled(
+    order_id="order-1",
+    customer_id="customer-1",
+    currency="EUR",
+    lines=PLACED.lines,
+    placed_on=NOON.date(),
+    region="EU",
+    reason="changed my mind",
+    at=NOON + 2 * DAY,
+)
+
+
+def dispatched(*lines: int, rest: int = 0, days: int = 1) -> OrderLinesDispatched:
+    return OrderLinesDispatched(
+        order_id="order-1",
+        customer_id="customer-1",
+        lines=lines,
+        rest=rest,
+        at=NOON + days * DAY,
+    )
+
+
+def delivered(*lines: int, rest: int = 0, days: int = 3) -> OrderLinesDelivered:
+    return OrderLinesDelivered(
+        order_id="order-1",
+        customer_id="customer-1",
+        lines=lines,
+        rest=rest,
+        at=NOON + days * DAY,
+    )
+
+
+def returned(*lines: Line, days: int = 9) -> OrderLinesReturned:
+    return OrderLinesReturned(
+        order_id="order-1",
+        customer_id="customer-1",
+        currency="EUR",
+        lines=lines,
+        placed_on=NOON.date(),
+        reason="too bitter",
+        at=NOON + days * DAY,
+    )
