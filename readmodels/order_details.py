@@ -19,7 +19,7 @@ from domain.order import (
 from domain.order_line import Line, Progress
 from domain.recorded import Recorded
 from readmodels.order_status import OrderStatus, status_of
-from readmodels.projection import Projection, field_of
+from readmodels.projection import Projection, field_of, index
 from readmodels.wording import sentence
 
 
@@ -183,4 +183,5 @@ ORDER_DETAILS: Final = Projection(
     events=get_args(Event),
     keys=field_of("order_id"),
     evolve=evolve,
+    indexes=(index("position"), index("customer_id", "position")),
 )

@@ -94,5 +94,5 @@ def commands(kinds: Iterable[type]) -> Strategy:
 
 
 def stories(kinds: Iterable[type], most: int = 12) -> st.SearchStrategy[list[Any]]:
-    """Commands of these kinds, one after the other."""
-    return st.lists(commands(kinds), max_size=most)
+    """Commands of these kinds, one after the other; long enough that something happens."""
+    return st.lists(commands(kinds), min_size=most // 2, max_size=most)
