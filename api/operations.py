@@ -13,6 +13,7 @@ from api.subscriptions import Gap, follow
 from domain.recorded import Recorded
 from infra.changes import EventSource
 from infra.codec import to_stored
+from infra.parked import parked_keys
 
 
 @strawberry.type
@@ -77,6 +78,34 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(one) for one in value]
     return value.isoformat() if isinstance(value, datetime) else value
+
+
+@strawberry.type
+class ParkedKey:
+    """A document that waits because an event could not be folded into it."""
+
+    projection: str
+    key: str
+    position: Position
+    error: str
+
+
+@strawberry.type
+class OperationsQuery:
+    @strawberry.field(
+        metadata=OPERATOR,
+        description="Documents that wait, the oldest first (see `tidings parked`).",
+    )
+    async def parked_keys(self, info: Info) -> list[ParkedKey]:
+        return [
+            ParkedKey(
+                projection=parked.projection,
+                key=parked.key,
+                position=Position(parked.position),
+                error=parked.error,
+            )
+            for parked in await parked_keys(info.context.log)
+        ]
 
 
 @strawberry.type

@@ -7,23 +7,12 @@ done in one transaction with the checkpoint, whose `repairs` tell the projector 
 from functools import partial
 from typing import Any
 
-from domain.decider import message
-from infra.codec import from_stored
 from infra.folding import PARKED, Folder, Projection, collection_of
 from infra.log import Log
 from infra.mongo import Document, Session, SyncDatabase
 from infra.projector import CHECKPOINTS, Checkpoint, Overtaken
 from infra.rebuild import checkpoint
-
-
-@message
-class ParkedKey:
-    """A document that waits since `position`; `error` is what was said there."""
-
-    projection: str
-    key: str
-    position: int
-    error: str
+from infra.records import ParkedKey, bound
 
 
 class StillFailing(Exception):
@@ -32,8 +21,8 @@ class StillFailing(Exception):
 
 async def parked_keys(log: Log) -> list[ParkedKey]:
     """All that waits, the oldest first."""
-    rows = await log.mongo.run(lambda db: list(db[PARKED].find(sort=[("position", 1)])))
-    return [from_stored(ParkedKey, row) for row in rows]
+    records = await bound(ParkedKey, log.mongo)
+    return await records.find_all().sort("+position").to_list()
 
 
 async def retry(log: Log, projection: Projection, parked: ParkedKey) -> None:

@@ -1,120 +1,27 @@
-"""The graphql-transport-ws endpoint, against a real server and a client library of its own."""
+"""What is said over a websocket, against a real server and a client library of its own."""
 
 import asyncio
-import socket
-import struct
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
-from starlette.applications import Starlette
-from starlette.routing import WebSocketRoute
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.exceptions import InvalidStatus
 
-from api.drain import Drain
-from api.websocket import SocketEndpoint
-from infra.settings import Limits
 from tests.api.live import (
-    PATIENCE,
-    Toy,
-    ToyAuthenticator,
     eventually,
     largest_step,
-    served,
-    settled,
-    toy_context,
-    toy_executor,
 )
+from tests.api.sockets import LIMITS, Live, close_code, cut, heard, live, say, subscribe
 
-LIMITS = Limits(message_bytes=4_096, subscriptions=3)
 GOOD = {"authorization": "Bearer good"}
-
-
-@dataclass
-class Live:
-    port: int
-    toy: Toy
-    drain: Drain
-
-    @property
-    def at_rest(self) -> bool:
-        return self.toy.at_rest and self.drain.connections == 0
-
-    def connect(self, **options: Any) -> AbstractAsyncContextManager[ClientConnection]:
-        settings = {"subprotocols": ["graphql-transport-ws"], "compression": None, "proxy": None}
-        return connect(f"ws://127.0.0.1:{self.port}/", **{**settings, **options})
-
-    @asynccontextmanager
-    async def signed_in(
-        self, token: str = "good", **options: Any
-    ) -> AsyncIterator[ClientConnection]:
-        async with self.connect(**options) as client:
-            await say(client, type="connection_init", payload={"authorization": f"Bearer {token}"})
-            assert await heard(client) == {"type": "connection_ack"}
-            yield client
-
-
-@asynccontextmanager
-async def live(
-    limits: Limits = LIMITS,
-    max_size: int = LIMITS.message_bytes,
-    logged: Sequence[str] = (),
-    **options: Any,
-) -> AsyncIterator[Live]:
-    toy, drain = Toy(), Drain()
-    endpoint = SocketEndpoint(
-        authenticator=ToyAuthenticator(),
-        executor=toy_executor(limits),
-        open_context=toy_context(toy),
-        limits=limits,
-        drain=drain,
-        allowed_origins=("https://shop.example",),
-        **options,
-    )
-    app = Starlette(routes=[WebSocketRoute("/", endpoint.serve)])
-    async with served(app, message_bytes=max_size, logged=logged) as port:
-        yield Live(port, toy, drain)
-    await eventually(lambda: toy.at_rest and drain.connections == 0)
-    assert not [task for task in asyncio.all_tasks() if "_Connection" in str(task.get_coro())]
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[Live]:
     async with live() as running:
         yield running
-
-
-async def say(client: ClientConnection, **message: Any) -> None:
-    await client.send(orjson.dumps(message).decode())
-
-
-async def heard(client: ClientConnection) -> Any:
-    async with asyncio.timeout(PATIENCE):
-        return orjson.loads(await client.recv())
-
-
-async def subscribe(client: ClientConnection, id: str, query: str, **payload: Any) -> None:
-    await say(client, type="subscribe", id=id, payload={"query": query, **payload})
-
-
-async def close_code(client: ClientConnection) -> int | None:
-    """Reads what is left and returns how the server ended it."""
-    async with asyncio.timeout(PATIENCE):
-        with suppress(ConnectionClosedError):
-            async for _ in client:
-                pass
-    return client.close_code
-
-
-def cut(client: ClientConnection) -> None:
-    """As a cable does: no close frame, and the kernel answers with a reset."""
-    plug = client.transport.get_extra_info("socket")
-    plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.transport.abort()
 
 
 # The handshake
@@ -392,6 +299,7 @@ async def test_an_endless_source_does_not_keep_the_loop_to_itself(server: Live) 
         assert (await heard(other))["type"] == "next"
         await say(busy, type="complete", id="s")
         await eventually(lambda: server.toy.at_rest)
+        cut(busy)
 
 
 async def test_a_thousand_quick_cycles_leave_nothing_behind(server: Live) -> None:
@@ -407,112 +315,3 @@ async def test_a_thousand_quick_cycles_leave_nothing_behind(server: Live) -> Non
             pass
         assert server.toy.at_rest
         assert len(asyncio.all_tasks()) == tasks
-
-
-# The end of the socket
-
-
-async def test_the_socket_ends_with_its_token(server: Live) -> None:
-    async with server.signed_in("short") as client:
-        await subscribe(client, "s", "subscription { silent }")
-        assert await close_code(client) == 4403
-    await eventually(lambda: server.at_rest)
-
-
-async def test_no_answer_leaves_after_the_token_has_ended(server: Live) -> None:
-    async with server.signed_in("short") as client:
-        await subscribe(client, "q", "{ outlastsTheToken }")
-        with pytest.raises(ConnectionClosedError) as ended:
-            await heard(client)
-    assert ended.value.rcvd is not None
-    assert ended.value.rcvd.code == 4403
-
-
-async def test_a_client_that_leaves_ends_its_operations(server: Live) -> None:
-    async with server.signed_in() as client:
-        await subscribe(client, "s", "subscription { silent }")
-        await subscribe(client, "q", "{ waits }")
-        await eventually(lambda: server.toy.opened == 1 and server.toy.waiting == 1)
-    await eventually(lambda: server.at_rest)
-
-
-@pytest.mark.parametrize("query", ["silent", "endless(characters: 10000)"])
-async def test_a_cut_connection_closes_the_sources(server: Live, query: str) -> None:
-    async with server.signed_in(max_size=None) as client:
-        await subscribe(client, "s", f"subscription {{ {query} }}")
-        await heard(client)
-        cut(client)
-        await eventually(lambda: server.at_rest)
-    assert server.toy.opened == 1
-
-
-def narrow_socket(port: int) -> socket.socket:
-    plug = socket.socket()
-    plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-    plug.connect(("127.0.0.1", port))
-    return plug
-
-
-async def test_a_client_that_stops_reading_holds_back_its_source_only(server: Live) -> None:
-    async with (
-        server.signed_in(sock=narrow_socket(server.port), max_queue=1) as slow,
-        server.signed_in() as other,
-    ):
-        await subscribe(slow, "s", "subscription { endless(characters: 10000) }")
-        produced = await settled(lambda: server.toy.produced)
-        assert 0 < produced * 10_000 < 8_000_000  # what kernels and transports buffer
-        await subscribe(other, "q", "{ hello }")
-        assert (await heard(other))["type"] == "next"
-        numbers = [
-            int((await heard(slow))["payload"]["data"]["endless"].split(":")[0])
-            for _ in range(produced + 10)
-        ]
-        cut(slow)
-    assert numbers == list(range(1, produced + 11))
-
-
-async def test_a_client_that_takes_nothing_is_given_up() -> None:
-    async with (
-        live(stall_seconds=0.3) as server,
-        server.signed_in(sock=narrow_socket(server.port), max_queue=1) as stuck,
-    ):
-        await subscribe(stuck, "s", "subscription { endless(characters: 10000) }")
-        await eventually(lambda: server.toy.opened == 1)
-        await eventually(lambda: server.at_rest)
-        cut(stuck)
-
-
-# Drain
-
-
-async def test_a_drain_finishes_single_answers_and_asks_to_reconnect(server: Live) -> None:
-    async with server.signed_in() as client:
-        await subscribe(client, "s", "subscription { silent }")
-        await heard(client)
-        await subscribe(client, "m", "mutation { waits }")
-        await eventually(lambda: server.toy.waiting == 1)
-        draining = asyncio.create_task(server.drain.finish(PATIENCE))
-        await eventually(lambda: server.drain.begun)
-        await subscribe(client, "late", "{ hello }")  # left to the next process
-        await say(client, type="ping")
-        assert await heard(client) == {"type": "pong"}
-        server.toy.gate.set()
-        assert (await heard(client))["payload"]["data"] == {"waits": "done"}
-        assert await heard(client) == {"id": "m", "type": "complete"}
-        assert await close_code(client) == 1012
-        assert await draining
-
-
-async def test_a_draining_process_sends_new_sockets_on(server: Live) -> None:
-    server.drain.begin()
-    async with server.connect() as client:
-        assert await close_code(client) == 1012
-
-
-async def test_a_drain_says_when_some_are_left(server: Live) -> None:
-    async with server.signed_in() as client:
-        await subscribe(client, "m", "mutation { waits }")
-        await eventually(lambda: server.toy.waiting == 1)
-        assert not await server.drain.finish(0.05)
-        server.toy.gate.set()
-        assert await close_code(client) == 1012

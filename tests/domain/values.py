@@ -93,6 +93,14 @@ def commands(kinds: Iterable[type]) -> Strategy:
     return st.one_of(*sound, *sound, *sound, *(messages(kind) for kind in kinds))
 
 
+def lives(kinds: Iterable[type]) -> st.SearchStrategy[list[Any]]:
+    """Sound commands in the order of their declaration, which is that of a life; some left out."""
+    maybe = st.tuples(*(st.none() | messages(kind, sound=True) for kind in kinds))
+    return maybe.map(lambda life: [command for command in life if command is not None])
+
+
 def stories(kinds: Iterable[type], most: int = 12) -> st.SearchStrategy[list[Any]]:
-    """Commands of these kinds, one after the other; long enough that something happens."""
-    return st.lists(commands(kinds), min_size=most // 2, max_size=most)
+    """A life, and then commands of these kinds in any order."""
+    kinds = list(kinds)
+    parts = st.tuples(lives(kinds), st.lists(commands(kinds), max_size=most))
+    return parts.map(lambda story: [*story[0], *story[1]])
