@@ -15,7 +15,7 @@ from api.customers import CustomerMutation, CustomerQuery
 from api.errors import ApiError, ErrorCode
 from api.inbox import InboxQuery, InboxSubscription
 from api.node import Node
-from api.operations import OperationsSubscription
+from api.operations import OperationsQuery, OperationsSubscription
 from api.orders import OrderQuery, OrderSubscription, own_order
 from api.placing import PlacingMutation
 from api.reports import ReportQuery
@@ -59,7 +59,16 @@ class NodeQuery:
 
 Query: Final = merge_types(
     "Query",
-    (NodeQuery, OrderQuery, CustomerQuery, CatalogueQuery, StockQuery, ReportQuery, InboxQuery),
+    (
+        NodeQuery,
+        OrderQuery,
+        CustomerQuery,
+        CatalogueQuery,
+        StockQuery,
+        ReportQuery,
+        InboxQuery,
+        OperationsQuery,
+    ),
 )
 Mutation: Final = merge_types(
     "Mutation", (CustomerMutation, CatalogueMutation, StockMutation, PlacingMutation)

@@ -1,6 +1,5 @@
 """What is said over a websocket, against a real server and a client library of its own."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -9,11 +8,7 @@ import orjson
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.api.live import (
-    eventually,
-    largest_step,
-)
-from tests.api.sockets import LIMITS, Live, close_code, cut, heard, live, say, subscribe
+from tests.api.sockets import LIMITS, Live, close_code, heard, live, say, subscribe
 
 GOOD = {"authorization": "Bearer good"}
 
@@ -274,44 +269,3 @@ async def test_operations_of_a_socket_do_not_wait_for_each_other(server: Live) -
         assert [(await heard(client))["id"] for _ in range(2)] == ["quick", "quick"]
         server.toy.gate.set()
         assert [(await heard(client))["id"] for _ in range(2)] == ["slow", "slow"]
-
-
-# The client's `complete`
-
-
-async def test_complete_closes_the_source_and_nothing_more_is_said(server: Live) -> None:
-    async with server.signed_in() as client:
-        await subscribe(client, "s", "subscription { silent }")
-        await heard(client)
-        await say(client, type="complete", id="s")
-        await say(client, type="complete", id="s")  # not known any more: no fault
-        await say(client, type="ping")
-        assert await heard(client) == {"type": "pong"}
-        assert server.toy.opened == 1
-        assert server.toy.at_rest
-
-
-async def test_an_endless_source_does_not_keep_the_loop_to_itself(server: Live) -> None:
-    async with server.signed_in() as busy, server.signed_in() as other:
-        await subscribe(busy, "s", "subscription { endless }")
-        assert await largest_step(lambda: server.toy.produced) == 1
-        await subscribe(other, "q", "{ hello }")
-        assert (await heard(other))["type"] == "next"
-        await say(busy, type="complete", id="s")
-        await eventually(lambda: server.toy.at_rest)
-        cut(busy)
-
-
-async def test_a_thousand_quick_cycles_leave_nothing_behind(server: Live) -> None:
-    async with server.signed_in() as client:
-        tasks = len(asyncio.all_tasks())
-        for number in range(1_000):
-            await subscribe(client, "same", "subscription { silent }")
-            if number % 2:
-                assert (await heard(client))["type"] == "next"
-            await say(client, type="complete", id="same")
-        await say(client, type="ping")
-        while (await heard(client))["type"] != "pong":
-            pass
-        assert server.toy.at_rest
-        assert len(asyncio.all_tasks()) == tasks

@@ -1,4 +1,4 @@
-"""What ends a websocket, and that nothing of it stays behind: tokens, lost clients, drains."""
+"""What ends operations and sockets, and that nothing of them stays behind."""
 
 import asyncio
 import socket
@@ -10,6 +10,7 @@ from websockets.exceptions import ConnectionClosedError
 from tests.api.live import (
     PATIENCE,
     eventually,
+    largest_step,
     settled,
 )
 from tests.api.sockets import Live, close_code, cut, heard, live, say, subscribe
@@ -19,6 +20,50 @@ from tests.api.sockets import Live, close_code, cut, heard, live, say, subscribe
 async def server() -> AsyncIterator[Live]:
     async with live() as running:
         yield running
+
+
+# The client's `complete`
+
+
+async def test_complete_closes_the_source_and_nothing_more_is_said(server: Live) -> None:
+    async with server.signed_in() as client:
+        await subscribe(client, "s", "subscription { silent }")
+        await heard(client)
+        await say(client, type="complete", id="s")
+        await say(client, type="complete", id="s")  # not known any more: no fault
+        await say(client, type="ping")
+        assert await heard(client) == {"type": "pong"}
+        assert server.toy.opened == 1
+        assert server.toy.at_rest
+
+
+async def test_an_endless_source_does_not_keep_the_loop_to_itself(server: Live) -> None:
+    async with server.signed_in() as busy, server.signed_in() as other:
+        await subscribe(busy, "s", "subscription { endless }")
+        assert await largest_step(lambda: server.toy.produced) == 1
+        await subscribe(other, "q", "{ hello }")
+        assert (await heard(other))["type"] == "next"
+        await say(busy, type="complete", id="s")
+        await eventually(lambda: server.toy.at_rest)
+        cut(busy)
+
+
+async def test_a_thousand_quick_cycles_leave_nothing_behind(server: Live) -> None:
+    async with server.signed_in() as client:
+        tasks = len(asyncio.all_tasks())
+        for number in range(1_000):
+            await subscribe(client, "same", "subscription { silent }")
+            if number % 2:
+                assert (await heard(client))["type"] == "next"
+            await say(client, type="complete", id="same")
+        await say(client, type="ping")
+        while (await heard(client))["type"] != "pong":
+            pass
+        assert server.toy.at_rest
+        assert len(asyncio.all_tasks()) == tasks
+
+
+# The end of the socket
 
 
 async def test_the_socket_ends_with_its_token(server: Live) -> None:
