@@ -1,6 +1,5 @@
 """The command line. Each command says in one line what cannot work, and why."""
 
-import logging
 import sys
 from collections.abc import Coroutine
 from dataclasses import replace
@@ -9,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from api.auth import Role, dev_token
+from api.logs import configure_logs
 from infra.embedded import EmbeddedUnavailable
 from infra.mongo import Unavailable
 from infra.settings import SettingInvalid, Settings, read_settings
@@ -20,9 +20,7 @@ def _settings(**overrides: Any) -> Settings:
     settings = replace(
         read_settings(), **{name: value for name, value in overrides.items() if value is not None}
     )
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    configure_logs(settings.log_level)
     return settings
 
 

@@ -135,9 +135,10 @@ def open_authenticator(settings: Settings) -> Authenticator:
 
 
 def _dev_authenticator(settings: Settings) -> Authenticator:
-    if not is_loopback(settings.host):
+    if settings.production or not is_loopback(settings.host):
+        where = "production" if settings.production else repr(settings.host)
         raise SettingInvalid(
-            f"Development keys are for loopback only, not for {settings.host!r}: "
+            f"Development keys are for loopback only, not for {where}: "
             "set TIDINGS_JWT_ISSUER, TIDINGS_JWT_AUDIENCE and TIDINGS_JWKS_URL."
         )
     return Authenticator(DevKey(_dev_key(settings.home)), ("HS256",), DEV_ISSUER, DEV_AUDIENCE)

@@ -58,6 +58,7 @@ async def serve(settings: Settings, *, project: bool = True, announce: bool = Tr
                     http="httptools",
                     ws="websockets-sansio",
                     ws_max_size=settings.limits.message_bytes,
+                    ws_per_message_deflate=False,  # its memory per socket outweighs small messages
                     log_level="warning",
                     access_log=False,
                     lifespan="off",

@@ -202,13 +202,14 @@ def test_an_order_is_charged_by_the_rounding_rule(command: PlaceOrder) -> None:
 
 JOINTS = {joint.command: joint for joint in JOINT_DECISIONS}
 SINGLES = {command: decider for decider in AGGREGATES for command in decider.commands}
-SHOP = (RegisterCustomer, AddProduct, AddProduct, ReceiveStock, ReceiveStock)
+SHOP = (RegisterCustomer, *(AddProduct,) * 3, *(ReceiveStock,) * 5)
 AFTER_SALES = (
     PlaceOrder,
     ReserveOrder,
-    DispatchLines,
-    DispatchLines,
     CancelOrder,
+    DispatchLines,
+    ReserveOrder,
+    DispatchLines,
     MarkLinesDelivered,
     ReturnLines,
     ReceiveStock,

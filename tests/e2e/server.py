@@ -1,0 +1,127 @@
+"""Tidings as its users run it: a process of its own, started by its command line.
+
+1. A server picks its port and says so; whoever starts it waits for that line.
+2. Whatever happens to a test, its processes do not outlive it.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.request import urlopen
+
+PATIENCE = 30.0
+"""Seconds that anything may take on a busy machine."""
+
+QUIET_ENVIRONMENT = {"TIDINGS_LOG_LEVEL": "warning", "TIDINGS_LIMIT_COST_PER_MINUTE": "100000000"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running `tidings serve`."""
+
+    url: str
+    home: Path
+    process: subprocess.Popen[str]
+    output: list[str]
+
+    @property
+    def graphql(self) -> str:
+        return f"{self.url}/graphql"
+
+    @property
+    def socket(self) -> str:
+        return self.graphql.replace("http", "ws", 1)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """The exit code after a signal."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+
+def environment(home: Path, **settings: str) -> dict[str, str]:
+    """What a process of the tests sees: nothing of the settings of whoever runs them."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("TIDINGS_") and name != "MONGODB_URI"
+    }
+    return {**inherited, **QUIET_ENVIRONMENT, "TIDINGS_HOME": str(home), **settings}
+
+
+@contextmanager
+def process(
+    arguments: Sequence[str], settings: Mapping[str, str]
+) -> Iterator[subprocess.Popen[str]]:
+    """`tidings` with arguments, killed in the end if need be."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "api", *arguments],
+        env=dict(settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield running
+    finally:
+        if running.poll() is None:
+            running.send_signal(signal.SIGCONT)
+            running.terminate()
+            try:
+                running.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
+        assert running.stdout
+        running.stdout.close()
+
+
+@contextmanager
+def serving(home: Path, *arguments: str, port: int = 0, **settings: str) -> Iterator[Server]:
+    """A server that answers; with `MONGODB_URI` among the settings, or else on its own mongod."""
+    with process(("serve", "--port", str(port), *arguments), environment(home, **settings)) as run:
+        output: list[str] = []
+        reader = threading.Thread(target=_collect, args=(run, output), daemon=True)
+        reader.start()
+        url = _announced(run, output)
+        yield Server(url, home, run, output)
+        if run.poll() is None:
+            run.terminate()
+            run.wait(PATIENCE)
+        reader.join()
+
+
+def _collect(run: subprocess.Popen[str], output: list[str]) -> None:
+    """Reads all that is written, so that the process never waits for us."""
+    assert run.stdout
+    for line in run.stdout:
+        output.append(line)  # noqa: PERF402 - it is read by others while it grows
+
+
+def _announced(run: subprocess.Popen[str], output: Sequence[str]) -> str:
+    eventually(lambda: run.poll() is not None or any("serving at" in line for line in output))
+    found = re.search(r"http://\S+", "".join(output))
+    assert found, f"it ended with {run.poll()}: {''.join(output)}"
+    return found[0]
+
+
+def ready(url: str) -> bool:
+    """What `/readyz` says."""
+    with urlopen(f"{url}/readyz") as answer:
+        return bool(answer.status == 200)
+
+
+def eventually(holds: object, seconds: float = PATIENCE) -> None:
+    """Wait until a function answers true."""
+    assert callable(holds)
+    give_up = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < give_up, "it did not happen in time"
+        time.sleep(0.02)
