@@ -104,8 +104,9 @@ class States:
         self._states = states
 
     def of(self, decider: Decider[Any, S, Any], stream: str) -> S:
-        """The state of `stream`; the initial one where nothing has happened yet."""
-        return cast(S, self._states.get(stream, decider.initial))
+        """The state of `stream`; the initial one where nothing of this kind has happened."""
+        state = self._states.get(stream)
+        return state if isinstance(state, type(decider.initial)) else decider.initial
 
 
 @dataclass(frozen=True)

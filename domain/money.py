@@ -59,6 +59,12 @@ class RateOutOfRange(DomainError):
 
 
 @domain_error
+class RateTooPrecise(DomainError):
+    text = "A rate is a whole number of basis points: it has at most 4 decimals."
+    path: tuple[str, ...] = ()
+
+
+@domain_error
 class TextInvalid(DomainError):
     text = "The text must have 1 to {most} characters and no control characters."
     most: int
@@ -74,7 +80,15 @@ class QuantityOutOfRange(DomainError):
     path: tuple[str, ...] = ()
 
 
-ERRORS: Final = (AmountOutOfRange, AmountTooPrecise, UnknownCurrency, RateOutOfRange, TextInvalid, QuantityOutOfRange)
+ERRORS: Final = (
+    AmountOutOfRange,
+    AmountTooPrecise,
+    UnknownCurrency,
+    RateOutOfRange,
+    RateTooPrecise,
+    TextInvalid,
+    QuantityOutOfRange,
+)
 
 MOST_PIECES: Final = 1_000_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")

@@ -146,7 +146,7 @@ def _line_errors(line: LineWanted, *path: str) -> list[DomainError]:
         + (text_errors(line.name, *path, "name") if line.name else [])
         + (quantity_errors(line.quantity, *path, "quantity") or _price_errors(line, *path))
         + rate_errors(line.discount or 0, *path, "discount")
-        + rate_errors(line.tax or 0, *path, "tax")
+        + rate_errors(line.tax or 0, *path, "taxRate")
     )
 
 

@@ -169,7 +169,7 @@ def add(command: AddProduct, product: Product) -> list[Event]:
         + text_errors(command.name, "name")
         + (text_errors(command.brand, "brand") if command.brand else [])
         + price_errors(command.price, "price")
-        + rate_errors(command.tax, "tax")
+        + rate_errors(command.tax, "taxRate")
     )
     return [added]
 

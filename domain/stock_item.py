@@ -222,8 +222,15 @@ def receive(command: ReceiveStock) -> list[Event]:
     ]
 
 
+def _move_errors(command: ReserveStock | DespatchStock) -> list[DomainError]:
+    """The order may be another system's; its id goes into the event."""
+    return text_errors(command.order_id, "orderId", most=64) + quantity_errors(
+        command.quantity, "quantity"
+    )
+
+
 def reserve(command: ReserveStock, item: StockItem) -> list[Event]:
-    refuse_if_any(quantity_errors(command.quantity, "quantity"))
+    refuse_if_any(_move_errors(command))
     sku, order_id = command.sku, command.order_id
     if reserved := item.reservations.get(order_id):
         if reserved == command.quantity:
@@ -244,7 +251,7 @@ def release(command: ReleaseStock, item: StockItem) -> list[Event]:
 
 
 def despatch(command: DespatchStock, item: StockItem) -> list[Event]:
-    refuse_if_any(quantity_errors(command.quantity, "quantity"))
+    refuse_if_any(_move_errors(command))
     own = item.reservations.get(command.order_id, 0)
     if command.quantity > item.available + own:
         raise InsufficientStock(

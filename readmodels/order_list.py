@@ -93,6 +93,7 @@ FIELDS: Final = {
     "status": Field(OrderStatus, sortable=False),
     "placed_at": Field(datetime),
     "placed_on": Field(date),
+    "currency": Field(str, sortable=False),
     "total": Field(int),
 }
 
@@ -118,6 +119,7 @@ ORDER_LIST: Final = Projection(
         index("status", "placed_at"),
         index("placed_at"),
         index("placed_on"),
+        index("currency", "total"),
         index("total"),
     ),
 )

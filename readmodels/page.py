@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from readmodels.cursors import CursorInvalid, Sort, beyond, cursor_of
@@ -80,6 +80,8 @@ class Select:
     backwards: bool = False
     entered: bool = False
     """Whether the page begins at a cursor, so that there is something behind it."""
+    matching: Document = field(default_factory=dict)
+    """The filter of all pages together, for counting."""
 
     @property
     def sort(self) -> list[tuple[str, int]]:
@@ -114,12 +116,13 @@ def select(
     order = _order(fields, order_by)
     parts = [always] if always else []
     parts += [compiled(fields, condition) for condition in where]
+    matching = _all_of(parts)
     if page.after is not None:
         parts.append(beyond(fields, order, page.after, 1))
     if page.before is not None:
         parts.append(beyond(fields, order, page.before, -1))
     entered = (page.before if backwards else page.after) is not None
-    return Select({"$and": parts} if parts else {}, order, size, backwards, entered)
+    return Select(_all_of(parts), order, size, backwards, entered, matching)
 
 
 def every(fields: Fields, where: Sequence[Condition], order_by: Sequence[Sort]) -> Select:
@@ -140,6 +143,10 @@ def slice_of(query: Select, found: Sequence[Document]) -> Slice:
         has_next=query.entered if query.backwards else more,
         has_previous=more if query.backwards else query.entered,
     )
+
+
+def _all_of(parts: Sequence[Document]) -> Document:
+    return {"$and": list(parts)} if parts else {}
 
 
 def _size(page: Page) -> tuple[bool, int]:

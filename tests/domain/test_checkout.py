@@ -342,3 +342,13 @@ def test_an_order_that_is_unknown_or_cancelled_moves_no_stock() -> None:
     given_streams(RESERVE_ORDER, stopped).when(RESERVE).then_refused(OrderIsCancelled)
     given_streams(DISPATCH_LINES, {}).when(dispatch(1)).then_refused(OrderUnknown)
     given_streams(DISPATCH_LINES, stopped).when(dispatch(1)).then_refused(OrderIsCancelled)
+
+
+def test_the_id_of_something_else_names_no_order_and_no_customer() -> None:
+    past: Past = {**SHOP, ORDER_ID: [PLACED]}
+    given_streams(PLACE_ORDER, past).when(
+        replace(PLACE, order_id="order-2", customer_id=ORDER_ID)
+    ).then_refused(CustomerUnknown(customer_id=ORDER_ID))
+    given_streams(RESERVE_ORDER, past).when(ReserveOrder(order_id=CUSTOMER_ID, at=AT)).then_refused(
+        OrderUnknown(order_id=CUSTOMER_ID)
+    )

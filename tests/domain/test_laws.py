@@ -32,7 +32,7 @@ from domain.stock_item import (
     StockDespatched,
     StockItem,
 )
-from tests.domain.values import LAW, MOST_STORED, commands, messages, stories
+from tests.domain.values import LAW, MOST_STORED, commands, lives, messages, stories
 from tests.scenario import DECIDERS, decided
 
 AnyDecider = Decider[Any, Any, Any]
@@ -139,12 +139,13 @@ def test_no_event_is_ever_refused_even_in_a_past_that_was_changed(
 def test_what_is_decided_can_be_stored_and_so_can_a_refusal(
     decider: AnyDecider, made_up: st.DataObject
 ) -> None:
-    state = decider.initial
-    for command in made_up.draw(stories(decider.commands)):
-        events, errors = decision(decider, command, state)
-        assert can_be_stored(events)
-        assert can_be_stored(errors)
-        state = decider.fold(events, state)
+    lived = decider.fold(told(decider, made_up.draw(lives(decider.commands))))
+    for kind in decider.commands:
+        command = made_up.draw(messages(kind))
+        for state in (decider.initial, lived):
+            events, errors = decision(decider, command, state)
+            assert can_be_stored(events)
+            assert can_be_stored(errors)
 
 
 EVENTS = [(decider, event) for decider in AGGREGATES for event in decider.events]

@@ -199,7 +199,7 @@ def test_all_that_is_wrong_with_lines_is_told_at_once() -> None:
         TextInvalid(most=200, path=("lines", "1", "name")),
         QuantityOutOfRange(quantity=0, least=1, most=1_000_000, path=("lines", "1", "quantity")),
         RateOutOfRange(basis_points=-1, path=("lines", "1", "discount")),
-        RateOutOfRange(basis_points=10_001, path=("lines", "1", "tax")),
+        RateOutOfRange(basis_points=10_001, path=("lines", "1", "taxRate")),
         LineIncomplete(sku="B", path=("lines", "2")),
         AmountOutOfRange(amount=-1, currency="EUR", path=("lines", "3", "unitPrice")),
     )
@@ -247,6 +247,13 @@ def test_an_order_may_be_free() -> None:
 def test_an_order_can_be_cancelled_for_a_reason() -> None:
     given(ORDER, PLACED).when(CANCEL).then(CANCELLED)
     given(ORDER, PLACED).when(replace(CANCEL, reason=" ")).then_refused(TextInvalid)
+
+
+def test_a_customer_can_cancel_their_own_order_and_learns_of_no_other() -> None:
+    given(ORDER, PLACED).when(replace(CANCEL, customer_id=CUSTOMER_ID)).then(CANCELLED)
+    given(ORDER, PLACED).when(replace(CANCEL, customer_id="customer-2")).then_refused(
+        OrderUnknown(order_id=ID)
+    )
 
 
 def test_cancelling_twice_is_not_news() -> None:

@@ -86,7 +86,7 @@ def test_all_that_is_wrong_with_a_new_product_is_told_at_once() -> None:
         TextInvalid(most=200, path=("name",)),
         TextInvalid(most=200, path=("brand",)),
         AmountOutOfRange(amount=-1, currency="EUR", path=("price",)),
-        RateOutOfRange(basis_points=10_001, path=("tax",)),
+        RateOutOfRange(basis_points=10_001, path=("taxRate",)),
     )
 
 

@@ -19,7 +19,7 @@ from domain.money import MOST_MINOR_UNITS, MOST_PIECES
 
 Strategy: TypeAlias = st.SearchStrategy[Any]
 
-LAW: Final = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LAW: Final = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """A busy machine breaks no law."""
 
 MOST_STORED: Final = 2**63 - 1
@@ -35,10 +35,10 @@ SOUND_POOLS: Final[dict[str, tuple[Any, ...]]] = {
 }
 """What fields of these names hold."""
 
-POOLS: Final = SOUND_POOLS | {
-    "email": ("ada@example.org", "", "nobody", "a@b@c"),
-    "currency": ("EUR", "USD", "JPY", "XXX", ""),
-    "quantity": (-1, 0, 1, 8, MOST_PIECES, MOST_PIECES + 1, 2**31),
+ODD_POOLS: Final = SOUND_POOLS | {
+    "email": ("", "nobody", "a@b@c", "half@\ud83d"),
+    "currency": ("USD", "JPY", "XXX", ""),
+    "quantity": (-1, 0, MOST_PIECES, MOST_PIECES + 1, 2**31 - 1),
 }
 
 DAY: Final = datetime(2026, 3, 1, tzinfo=UTC)
@@ -56,18 +56,18 @@ SOUND: Final[dict[Any, Strategy]] = {
 ODD_TEXTS: Final = ("", " ", "a\x00b", "half \ud83d", "x" * 41, "x" * 201)
 ODD_NUMBERS: Final = (-1, 0, 10_000, 10_001, MOST_PIECES, MOST_MINOR_UNITS, MOST_STORED)
 
-ANY: Final = SOUND | {
-    str: SOUND[str] | st.sampled_from(ODD_TEXTS),
-    int: SOUND[int] | st.sampled_from(ODD_NUMBERS),
-    tuple[int, ...]: SOUND[tuple[int, ...]] | st.lists(st.integers(-1, 4), max_size=3).map(tuple),
+ODD: Final = SOUND | {
+    str: st.sampled_from(ODD_TEXTS),
+    int: st.sampled_from(ODD_NUMBERS),
+    tuple[int, ...]: st.lists(st.integers(-1, 4), max_size=3).map(tuple),
 }
 
 
 @cache
 def values(hint: Any, *, sound: bool) -> Strategy:
     """Values of a type, as far as the domain uses types."""
-    if hint in ANY:
-        return (SOUND if sound else ANY)[hint]
+    if hint in ODD:
+        return (SOUND if sound else ODD)[hint]
     if get_origin(hint) in (UnionType, Union):
         return st.one_of(*(values(part, sound=sound) for part in get_args(hint)))
     if get_origin(hint) is tuple:
@@ -85,7 +85,7 @@ def messages(kind: Any, *, sound: bool = False) -> Strategy:
     names = [field.name for field in fields(kind)]
 
     def field_values(name: str, *, sound: bool) -> Strategy:
-        pool = (SOUND_POOLS if sound else POOLS).get(name)
+        pool = (SOUND_POOLS if sound else ODD_POOLS).get(name)
         return values(hints[name], sound=sound) if pool is None else st.sampled_from(pool)
 
     def built(odd: str | None) -> Strategy:
@@ -102,9 +102,10 @@ def commands(kinds: Iterable[type]) -> Strategy:
 
 
 def lives(kinds: Iterable[type]) -> st.SearchStrategy[list[Any]]:
-    """Sound commands in the order of their declaration, which is that of a life; some left out."""
-    maybe = st.tuples(*(st.none() | messages(kind, sound=True) for kind in kinds))
-    return maybe.map(lambda life: [command for command in life if command is not None])
+    """Sound commands in the order of their declaration, which is that of a life; few left out."""
+    sound = (messages(kind, sound=True) for kind in kinds)
+    steps = st.tuples(*(st.one_of(step, step, step, st.none()) for step in sound))
+    return steps.map(lambda life: [command for command in life if command is not None])
 
 
 def stories(kinds: Iterable[type], most: int = 12) -> st.SearchStrategy[list[Any]]:
