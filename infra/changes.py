@@ -9,6 +9,7 @@
 """
 
 import asyncio
+import logging
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
@@ -21,7 +22,9 @@ from infra import metrics
 from infra.folding import Projection
 from infra.log import Log
 from infra.mongo import Unavailable
-from infra.reads import ReadModelBehind, Reads, Snapshot
+from infra.reads import Reads, Snapshot
+
+log = logging.getLogger("tidings.changes")
 
 WINDOW: Final = 5_000
 PAGE: Final = 100
@@ -79,7 +82,10 @@ class DocumentSource:
         if not touched:
             return []
         rows = await self._reads.get(self._projection, list(touched), at)
-        return sorted(map(self._change, rows.values()), key=attrgetter("position"))
+        first, last = events[0].position, events[-1].position
+        # a parked document has not changed; one changed again later comes with those events
+        changed = (row for row in rows.values() if first <= row.position <= last)
+        return sorted(map(self._change, changed), key=attrgetter("position"))
 
     async def stored(self, topic: str, after: int, limit: int, at: Snapshot) -> list[Change]:
         where = {**self._where(topic), "position": {"$gt": after}}
@@ -123,6 +129,10 @@ class _Window:
         self.floor = self.upto = 0
         self._changes: list[Change] = []
         self._waiting: dict[str, set[asyncio.Future[int]]] = defaultdict(set)
+
+    def needs(self, position: int) -> bool:
+        """Whether somebody watches, and it has not come that far."""
+        return bool(self.subscribers) and self.upto < position
 
     def restart(self, position: int) -> None:
         """Forget all; what follows begins after `position`."""
@@ -168,7 +178,6 @@ class Changes:
     def __init__(self, log: Log, reads: Reads, sources: Iterable[Source]) -> None:
         self._log, self._reads = log, reads
         self._windows = {source.kind: _Window(source) for source in sources}
-        self._upto = 0
         self._moved = asyncio.Event()
         reads.listen(lambda _: self._moved.set())
 
@@ -179,30 +188,37 @@ class Changes:
             self._moved.clear()
             try:
                 await self._take_in(await self._reads.snapshot())
-            except (Unavailable, ReadModelBehind):
-                await asyncio.sleep(0.2)
-                self._moved.set()
+            except Unavailable:
+                await self._again()
+            except Exception:
+                log.exception("changes cannot be read; trying again")
+                await self._again()
+
+    async def _again(self) -> None:
+        await asyncio.sleep(0.2)
+        self._moved.set()
 
     async def _take_in(self, at: Snapshot) -> None:
-        watched = [window for window in self._windows.values() if window.subscribers]
-        if watched and at.position > self._upto:
-            events = await self._log.read(self._upto, at.position)
+        """Bring the watched windows up to the snapshot, a window's worth of events at a time."""
+        while watched := [w for w in self._windows.values() if w.needs(at.position)]:
+            events = await self._log.read(min(w.upto for w in watched), at.position, WINDOW)
+            upto = events[-1].position if len(events) == WINDOW else at.position
             for window in watched:
                 # a window that was opened while this was read begins at its own position
                 news = [event for event in events if event.position > window.upto]
-                window.add(await window.source.changes(news, at), at.position)
-        self._upto = max(self._upto, at.position)
+                window.add(await window.source.changes(news, at) if news else [], upto)
 
     async def follow(
         self, kind: str, topic: str = EVERYTHING, after: int | None = None
     ) -> AsyncGenerator[Change, None]:
         """Changes of a topic after a position (from now on if None), for ever."""
         window = self._windows[kind]
+        now = (await self._reads.snapshot()).position
         if not window.subscribers:
-            window.restart(max(self._upto, self._reads.position))
+            window.restart(max(now, self._reads.position))
         window.subscribers += 1
         metrics.SUBSCRIBERS.labels(kind).inc()
-        cursor = window.upto if after is None else after
+        cursor = max(now, window.upto) if after is None else after
         try:
             while True:
                 found = window.after(cursor, topic)
@@ -222,9 +238,16 @@ class Changes:
 
     async def _stored(self, source: Source, topic: str, cursor: int) -> tuple[list[Change], int]:
         """What the store has after the cursor, and how far that reaches."""
-        at = await self._reads.snapshot()
-        found = await source.stored(topic, cursor, PAGE, at)
-        return found, at.position if len(found) < PAGE else found[-1].position
+        at, limit = await self._reads.snapshot(), PAGE
+        while True:
+            found = await source.stored(topic, cursor, limit, at)
+            if len(found) < limit:
+                return found, at.position
+            # the page may end between two changes of one event: leave that one for the next
+            whole = [change for change in found if change.position < found[-1].position]
+            if whole:
+                return whole, whole[-1].position
+            limit *= 2
 
 
 def _latest(changes: list[Change]) -> list[Change]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from domain.decider import DomainError
+from domain.recorded import Meta
 
 T = TypeVar("T")
 
@@ -65,6 +66,13 @@ class EventCodec:
             raise Unreadable(f"no event is called {name!r}") from None
         except msgspec.ValidationError as error:
             raise Unreadable(f"{name}: {error}") from error
+
+    def meta(self, stored: Any) -> Meta:
+        """Where the event came from; raises `Unreadable`."""
+        try:
+            return from_stored(Meta, stored)
+        except msgspec.ValidationError as error:
+            raise Unreadable(f"meta: {error}") from error
 
 
 class ErrorCodec:

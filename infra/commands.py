@@ -6,6 +6,7 @@
 3. A decision holds as of the position it is committed at: when others have appended meanwhile,
    the group is decided again on what they did (`Behind`).
 4. A command id is answered once: a repeat gets the recorded answer, another input is refused.
+5. A command that breaks (a bug, a value that cannot be stored) breaks alone, not its group.
 """
 
 import asyncio
@@ -54,6 +55,9 @@ class CommandHandler:
         self._wake = asyncio.Event()
         self._in_flight: dict[str, _Waiting] = {}
         self._head: Head | None = None
+        self._stopped = False
+        self._repeats = False
+        """Whether the last group held repeats: then the next one may, and is looked up first."""
 
     async def handle(self, request: Request) -> Answer:
         """The answer to a command, once it is durable; raises `Unavailable`.
@@ -64,6 +68,8 @@ class CommandHandler:
         same = self._in_flight.get(request.command_id)
         if same is not None:
             return repeated(await asyncio.shield(same.answer), same=same.identity == identity)
+        if self._stopped:
+            raise Unavailable("the server is stopping")
         waiting = _Waiting(request, identity, asyncio.get_running_loop().create_future())
         self._in_flight[request.command_id] = waiting
         self._queue.append(waiting)
@@ -82,6 +88,8 @@ class CommandHandler:
                     with metrics.COMMIT_SECONDS.time():
                         await _finished(self._commit(group))
         finally:
+            self._stopped = True
+            self._queue.clear()
             for waiting in list(self._in_flight.values()):
                 self._settle(waiting, Unavailable("the server is stopping"))
 
@@ -104,11 +112,21 @@ class CommandHandler:
                 await asyncio.sleep(random.random() * min(attempt, 10) / 1000)  # noqa: S311 fairness, not secrecy
         except Exception as error:  # noqa: BLE001 whoever waits must learn of it, whatever it is
             self._forget()
-            for waiting in group:
+            await self._failed(group, error)
+
+    async def _failed(self, group: list[_Waiting], error: Exception) -> None:
+        """Tell those who wait; where one command may be to blame, try each on its own first."""
+        alone = len(group) == 1 or isinstance(error, Unavailable)
+        for waiting in group:
+            if alone:
                 self._settle(waiting, error)
+            else:
+                await self._commit([waiting])
 
     async def _attempt(self, group: list[_Waiting]) -> bool:
         """Decide and append; False when it has to be done again on newer facts."""
+        if self._repeats:
+            group = await self._not_seen(group)
         if not group:
             return True
         if self._head is None:
@@ -128,7 +146,7 @@ class CommandHandler:
             return False
         except CommandSeen:
             metrics.RETRIES.labels("repeat").inc()
-            await self._answer_seen(group)
+            self._repeats = True
             return False
         self._aggregates.keep(decided.known)
         for waiting, answer in zip(group, answers, strict=True):
@@ -149,14 +167,16 @@ class CommandHandler:
         self._head = None
         self._aggregates.forget()
 
-    async def _answer_seen(self, group: list[_Waiting]) -> None:
-        """Answer those of the group that have been recorded before."""
+    async def _not_seen(self, group: list[_Waiting]) -> list[_Waiting]:
+        """Answer those of the group that have been recorded before; the others are left."""
         records = await self._log.commands([w.request.command_id for w in group])
         for waiting in group:
             record = records.get(waiting.request.command_id)
             if record is not None:
                 same = record["identity"] == waiting.identity
                 self._settle(waiting, repeated(self._codec.recorded(record), same=same))
+        self._repeats = bool(records)
+        return [waiting for waiting in group if not waiting.answer.done()]
 
     def _settle(self, waiting: _Waiting, answer: Answer | Exception) -> None:
         if self._in_flight.get(waiting.request.command_id) is waiting:

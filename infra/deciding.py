@@ -97,14 +97,17 @@ class Decisions:
         )
 
     def _changes(self, request: Request, own: str, group: Group) -> dict[str, list[Any]]:
-        actual = group.known[own].version
-        if request.expected_version is not None and request.expected_version != actual:
-            raise VersionConflict(stream=own, expected=request.expected_version, actual=actual)
         command = request.command
         joint = self._joint.get(type(command))
         if joint is not None:
-            return joint.decide(command, States(group.states))
-        return {own: self._single[type(command)].decide(command, group.states[own])}
+            changes = joint.decide(command, States(group.states))
+        else:
+            changes = {own: self._single[type(command)].decide(command, group.states[own])}
+        # After the rules: whoever may not know of a stream must not learn its version.
+        actual = group.known[own].version
+        if request.expected_version is not None and request.expected_version != actual:
+            raise VersionConflict(stream=own, expected=request.expected_version, actual=actual)
+        return changes
 
     def _add(self, request: Request, changes: dict[str, list[Any]], group: Group) -> None:
         at, index = now(), count()

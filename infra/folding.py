@@ -85,9 +85,11 @@ class Folder:
         """Have the documents of these keys in memory."""
         missing = [key for key in keys if key not in self._kept]
         if missing:
-            self._kept.update(dict.fromkeys(missing))
-            for document in db[self.collection].find({"_id": {"$in": missing}}):
-                self._kept[document["_id"]] = from_stored(self.projection.view, document)
+            found = {
+                document["_id"]: from_stored(self.projection.view, document)
+                for document in db[self.collection].find({"_id": {"$in": missing}})
+            }  # all or nothing: a failed call must not make a document look missing
+            self._kept.update({key: found.get(key) for key in missing})
 
     def view(self, key: str) -> Any:
         """The document in memory."""

@@ -18,7 +18,7 @@ from pymongo.errors import BulkWriteError
 from domain.decider import message
 from domain.recorded import Meta, Recorded
 from infra.chain import GENESIS, chained
-from infra.codec import EventCodec, from_stored, to_stored
+from infra.codec import EventCodec, to_stored
 from infra.mongo import Document, Mongo, Session, SyncDatabase
 
 EVENTS: Final = "events"
@@ -146,7 +146,7 @@ class Log:
             position=stored["_id"],
             stream=stored["stream"],
             version=stored["version"],
-            meta=from_stored(Meta, stored["meta"]),
+            meta=self.codec.meta(stored["meta"]),
         )
 
     async def stored(
@@ -160,6 +160,14 @@ class Log:
             )
         )
 
+    def read_within(
+        self, db: SyncDatabase, session: Session, after: int, upto: int, **where: Any
+    ) -> list[Recorded]:
+        """Events above `after` up to `upto`, read as part of a transaction."""
+        place = {"$gt": after, "$lte": upto}
+        found = db[EVENTS].find({"_id": place, **where}, sort=[("_id", 1)], session=session)
+        return [self.decoded(document) for document in found]
+
     async def read(
         self, after: int, upto: int | None = None, limit: int = 0, **where: Any
     ) -> list[Recorded]:
@@ -169,7 +177,7 @@ class Log:
     async def scan(
         self, after: int = 0, upto: int | None = None, **where: Any
     ) -> AsyncIterator[list[Recorded]]:
-        """Events in order, in batches: the next one is fetched while one is worked on."""
+        """Events in order, in batches."""
         while batch := await self.stored(after, upto, SCAN_BATCH, **where):
             yield [self.decoded(doc) for doc in batch]
             after = batch[-1]["_id"]

@@ -125,6 +125,8 @@ def command(binary: Path, place: Place, port: int) -> list[str]:
     mongod += ["--replSet", REPLICA_SET, "--nounixsocket", "--quiet"]
     mongod += ["--wiredTigerCacheSizeGB", "1", "--oplogSize", "1024"]
     mongod += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
+    # A transaction whose client was killed would hold the log's counter for a minute.
+    mongod += ["--setParameter", "transactionLifetimeLimitSeconds=3"]
     # Alone in its set, there is nobody to hand over to while stopping.
     mongod += ["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"]
     if sys.platform != "linux":

@@ -1,13 +1,23 @@
 """Parked keys: what waits because an event could not be folded, and how an operator moves on.
 
 Retrying folds the key again from the event it failed at; skipping leaves that event out. Either is
-done in one transaction with the checkpoint, whose `repairs` tell the projector to look again.
+done in one transaction with the checkpoint, whose `repairs` tell the projector to look again. Where
+a later event fails, the key has come that far and waits there.
 """
 
 from functools import partial
-from typing import Any
 
-from infra.folding import PARKED, Folder, Projection, collection_of
+from domain.recorded import Recorded
+from infra.codec import from_stored
+from infra.folding import (
+    PARKED,
+    Changed,
+    Folder,
+    Parked,
+    Projection,
+    collection_of,
+    parked_document,
+)
 from infra.log import Log
 from infra.mongo import Document, Session, SyncDatabase
 from infra.projector import CHECKPOINTS, Checkpoint, Overtaken
@@ -16,7 +26,11 @@ from infra.records import ParkedKey, bound
 
 
 class StillFailing(Exception):
-    """The key cannot be folded yet; it stays parked."""
+    """The key cannot be folded to the end yet; it stays parked."""
+
+
+class NoLongerParked(Exception):
+    """Somebody else has dealt with it: doing it again would fold events twice."""
 
 
 async def parked_keys(log: Log) -> list[ParkedKey]:
@@ -26,53 +40,101 @@ async def parked_keys(log: Log) -> list[ParkedKey]:
 
 
 async def retry(log: Log, projection: Projection, parked: ParkedKey) -> None:
-    """Fold the key again from the event it failed at; raises `StillFailing`."""
-    await refold(log, projection, parked.key, parked.position - 1)
+    """Fold the key again from the event it failed at.
+
+    Raises `StillFailing` or `NoLongerParked`.
+    """
+    await _until_done(log, projection, parked.key, parked.position - 1, parked)
 
 
 async def skip(log: Log, projection: Projection, parked: ParkedKey) -> None:
-    """Leave out the event it failed at and go on; raises `StillFailing`."""
-    await refold(log, projection, parked.key, parked.position)
+    """Leave out the event it failed at and go on.
+
+    Raises `StillFailing` (then the event it fails at is another one) or `NoLongerParked`.
+    """
+    await _until_done(log, projection, parked.key, parked.position, parked)
 
 
-async def refold(
-    log: Log, projection: Projection, key: str, after: int, *, afresh: bool = False
+async def refold(log: Log, projection: Projection, key: str) -> None:
+    """Make the document anew from all its events; raises `StillFailing`."""
+    await _until_done(log, projection, key, 0, None)
+
+
+async def _until_done(
+    log: Log, projection: Projection, key: str, after: int, parked: ParkedKey | None
 ) -> None:
-    """Fold one key from the events after a position, onto its document or `afresh` onto none."""
     while True:
-        at = await checkpoint(log)
-        folder = Folder(projection, collection_of(projection.name, at.generations[projection.name]))
-        if afresh:
-            folder.expect_new([key])
-        else:
-            await log.mongo.run(partial(Folder.load, folder, keys=[key]))
-        names = [kind.__name__ for kind in projection.events]
-        view, position = folder.view(key), 0
-        async for events in log.scan(after, at.position, type={"$in": names}):
-            mine = {key: folder.touched(events).get(key, [])}
-            changed, failed = folder.fold(mine)
-            if failed:
-                raise StillFailing(f"at position {failed[0].position}: {failed[0].error}")
-            if key in changed:
-                view, position = changed[key]
-                folder.hold(changed)
         try:
-            await log.mongo.transaction(_written(folder, key, (view, position), at))
+            failed = await _folded(log, projection, key, after, parked)
         except Overtaken:
             continue
+        if failed:
+            raise StillFailing(f"at position {failed.position}: {failed.error}")
         return
 
 
-def _written(folder: Folder, key: str, after: tuple[Any, int], at: Checkpoint) -> Any:
-    def write(db: SyncDatabase, session: Session) -> None:
-        seen: Document = {"position": at.position, "repairs": at.repairs}
-        moved = db[CHECKPOINTS].update_one(
-            {"_id": "main", **seen}, {"$inc": {"repairs": 1}}, session=session
-        )
-        if not moved.matched_count:
-            raise Overtaken
-        if after[1]:
-            folder.write(db, {key: after}, session)
-        db[PARKED].delete_one({"_id": f"{folder.projection.name}/{key}"}, session=session)
+async def _folded(
+    log: Log, projection: Projection, key: str, after: int, parked: ParkedKey | None
+) -> Parked | None:
+    """Fold the key onto its document, or onto none if it is not parked; what still fails."""
+    at = await checkpoint(log)
+    folder = Folder(projection, collection_of(projection.name, at.generations[projection.name]))
+    if parked:
+        await log.mongo.run(partial(Folder.load, folder, keys=[key]))
+        changed: Changed = {}
+    else:
+        folder.expect_new([key])
+        changed = {key: (None, at.position)}  # what no event explains is no document
+    listened: Document = {"type": {"$in": [kind.__name__ for kind in projection.events]}}
+    async for events in log.scan(after, at.position, **listened):
+        news, failed = _fold(folder, key, events)
+        changed.update(news)
+        folder.hold(news)
+        if failed:
+            if not parked or failed.position == parked.position:
+                return failed  # nothing is gained
+            break
+    else:
+        failed = None
 
-    return write
+    def write(db: SyncDatabase, session: Session) -> Parked | None:
+        """Take hold of the checkpoint, fold what has come meanwhile, write. May be tried again."""
+        now = _held(db, session)
+        if now.generations != at.generations:
+            raise Overtaken
+        _take_away(db, session, f"{projection.name}/{key}", parked)
+        news: Changed = {}
+        still = failed
+        if still is None:
+            events = log.read_within(db, session, at.position, now.position, **listened)
+            news, still = _fold(folder, key, events)
+        folder.write(db, {**changed, **news}, session)
+        if still:
+            db[PARKED].insert_one(parked_document(still), session=session)
+        return still
+
+    return await log.mongo.transaction(write)
+
+
+def _fold(folder: Folder, key: str, events: list[Recorded]) -> tuple[Changed, Parked | None]:
+    changed, failed = folder.fold({key: folder.touched(events).get(key, [])})
+    return changed, failed[0] if failed else None
+
+
+def _held(db: SyncDatabase, session: Session) -> Checkpoint:
+    """The checkpoint, which does not move until the transaction ends."""
+    before = db[CHECKPOINTS].find_one_and_update(
+        {"_id": "main"}, {"$inc": {"repairs": 1}}, session=session
+    )
+    return from_stored(Checkpoint, before)
+
+
+def _take_away(db: SyncDatabase, session: Session, row: str, parked: ParkedKey | None) -> None:
+    if parked is None:
+        db[PARKED].delete_one({"_id": row}, session=session)
+    elif (
+        not db[PARKED]
+        .delete_one({"_id": row, "position": parked.position}, session=session)
+        .deleted_count
+    ):
+        raise NoLongerParked(row)

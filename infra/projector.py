@@ -5,7 +5,8 @@
 2. All read models of the group share one checkpoint, so a snapshot read sees them at one position.
 3. The checkpoint names the position and the live generation of each read model. It is moved from
    exactly what was read, so a second projector, or a switch of generations, is noticed.
-4. A key whose fold fails is parked: its document stays as it was and waits, the rest goes on.
+4. A read model that another release has rebuilt is not folded any more by this one.
+5. A key whose fold fails is parked: its document stays as it was and waits, the rest goes on.
 """
 
 import asyncio
@@ -33,7 +34,8 @@ from infra.mongo import Session, SyncDatabase
 log = logging.getLogger("tidings.projector")
 
 CHECKPOINTS: Final = "checkpoints"
-BATCH: Final = 1_000
+BATCH: Final = 3_000
+"""Events at most: the more at once, the fewer writes a document that many of them touch costs."""
 
 
 @message
@@ -49,6 +51,10 @@ class Checkpoint:
 
 class Overtaken(Exception):
     """Another projector moved the checkpoint, or a generation was switched."""
+
+
+class Superseded(Exception):
+    """A read model has been rebuilt by another release: folding with this one would spoil it."""
 
 
 class Projector:
@@ -97,7 +103,11 @@ class Projector:
                 list(db[PARKED].find()),
             )
         )
-        self._checkpoint = from_stored(Checkpoint, found)
+        checkpoint = from_stored(Checkpoint, found)
+        for projection in self._projections:
+            if (live := checkpoint.versions[projection.name]) != projection.version:
+                raise Superseded(f"{projection.name}: {live} is live, not {projection.version}")
+        self._checkpoint = checkpoint
         self._folders = [
             Folder(p, collection_of(p.name, self._checkpoint.generations[p.name]))
             for p in self._projections

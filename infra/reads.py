@@ -10,6 +10,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from bson.timestamp import Timestamp
@@ -18,8 +19,9 @@ from pymongo.errors import PyMongoError
 from domain.decider import message
 from infra.codec import from_stored
 from infra.folding import Projection, collection_of
-from infra.mongo import Document, Mongo, SyncDatabase, Unavailable
+from infra.mongo import CODEC, Document, Mongo, SyncDatabase, Unavailable
 from infra.projector import CHECKPOINTS
+from infra.together import Together
 
 V = TypeVar("V")
 SECONDS_OF_USE: Final = 60.0
@@ -71,6 +73,7 @@ class Reads:
         self._taken = 0.0
         self._moved = asyncio.Event()
         self._listeners: list[Callable[[Snapshot], None]] = []
+        self._together = Together()
 
     def listen(self, listener: Callable[[Snapshot], None]) -> None:
         """Call `listener` with each newer snapshot."""
@@ -84,7 +87,8 @@ class Reads:
     async def snapshot(self, at_least: int = 0, seconds: float = 2.0) -> Snapshot:
         """The newest snapshot, at or after a position; raises `ReadModelBehind`."""
         latest = self._latest
-        if latest is None or time.monotonic() - self._taken > SECONDS_OF_USE:
+        # by the wall clock: a monotonic one stands still while a laptop sleeps
+        if latest is None or abs(time.time() - self._taken) > SECONDS_OF_USE:
             latest = await self._take()
         if latest.position >= at_least:
             return latest
@@ -99,8 +103,14 @@ class Reads:
     async def get(
         self, projection: Projection, keys: Sequence[str], at: Snapshot
     ) -> dict[str, Row[Any]]:
-        """The documents with these keys."""
-        documents = await self._find(projection, at, filter={"_id": {"$in": list(keys)}})
+        """The documents with these keys, in one call with all who ask for such meanwhile."""
+        place = (_collection(projection, at), at.at)
+        return await self._together.get(place, keys, partial(self._by_keys, projection, at))
+
+    async def _by_keys(
+        self, projection: Projection, at: Snapshot, keys: Sequence[str]
+    ) -> dict[str, Row[Any]]:
+        documents = await self._find(projection, at, filter={"_id": {"$in": keys}})
         return {row.key: row for row in _rows(projection, documents)}
 
     async def find(
@@ -142,15 +152,13 @@ class Reads:
             {
                 "find": _collection(projection, at),
                 "batchSize": 10_000,
-                "singleBatch": True,
                 **options,
             },
         )
 
     async def _command(self, at: Snapshot, command: Document) -> list[Document]:
         command["readConcern"] = {"level": "snapshot", "atClusterTime": at.at}
-        answer = await self._mongo.run(lambda db: db.command(command))
-        return list(answer["cursor"]["firstBatch"])
+        return await self._mongo.run(partial(_all_of, command))
 
     # -- following the checkpoint
 
@@ -208,7 +216,7 @@ class Reads:
         if self._latest is not None and snapshot.at < self._latest.at:
             return
         newer = self._latest is None or snapshot.position > self._latest.position
-        self._latest, self._taken = snapshot, time.monotonic()
+        self._latest, self._taken = snapshot, time.time()
         if newer:
             self._moved.set()
             self._moved.clear()
@@ -216,11 +224,21 @@ class Reads:
                 listener(snapshot)
 
 
+def _all_of(command: Document, db: SyncDatabase) -> list[Document]:
+    """All that a command finds. Nearly always that is one batch; MongoDB ends one at 16 MB."""
+    with db.client.start_session(causal_consistency=False) as session:
+        cursor = db.command(command, codec_options=CODEC, session=session)["cursor"]
+        found = list(cursor["firstBatch"])
+        while cursor["id"]:
+            more = {"getMore": cursor["id"], "collection": cursor["ns"].partition(".")[2]}
+            cursor = db.command(more, codec_options=CODEC, session=session)["cursor"]
+            found += cursor["nextBatch"]
+    return found
+
+
 def _collection(projection: Projection, at: Snapshot) -> str:
     return collection_of(projection.name, at.generations[projection.name])
 
 
 def _rows(projection: Projection, documents: Iterable[Document]) -> list[Row[Any]]:
-    return [
-        Row(document, from_stored(projection.view, document)) for document in documents
-    ]
+    return [Row(document, from_stored(projection.view, document)) for document in documents]

@@ -1,14 +1,15 @@
 """Rebuilding a read model: a shadow generation is filled from the log while the live one serves,
 and goes live in one write.
 
-The switch happens in a transaction with the checkpoint at exactly the position that the shadow has
-reached: a request sees the old generation or the new one, both of the same position.
+The switch is a transaction that first takes hold of the checkpoint, then folds the few events that
+the shadow lacks: a request sees the old generation or the new one, both of the same position, and
+a busy projector cannot put the switch off.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from pymongo import InsertOne
+from pymongo import InsertOne, ReturnDocument
 
 from domain.recorded import Recorded
 from infra.codec import from_stored, to_stored
@@ -16,6 +17,7 @@ from infra.folding import (
     PARKED,
     Changed,
     Folder,
+    Parked,
     Projection,
     collection_of,
     document_of,
@@ -23,10 +25,13 @@ from infra.folding import (
 )
 from infra.log import Log
 from infra.mongo import Session, SyncDatabase
-from infra.projector import CHECKPOINTS, Checkpoint, Overtaken
+from infra.projector import CHECKPOINTS, Checkpoint
 
 FLUSH: Final = 50_000
 """Changed documents kept in memory before they are written."""
+
+FEW: Final = 5_000
+"""Events that a rebuild may lack when it stops chasing the projector and takes hold of it."""
 
 
 class Shadow:
@@ -41,15 +46,28 @@ class Shadow:
         self._changed: Changed = {}
         self._first = True
 
+    @property
+    def _listened(self) -> dict[str, Any]:
+        return {"type": {"$in": [kind.__name__ for kind in self.projection.events]}}
+
     async def fill(self, upto: int, progress: Callable[[int], None]) -> None:
         """Fold the events up to a position; what cannot be folded raises `RebuildFailed`."""
-        names = [kind.__name__ for kind in self.projection.events]
-        async for events in self._log.scan(self.position, upto, type={"$in": names}):
+        async for events in self._log.scan(self.position, upto, **self._listened):
             await self._fold(events)
             self.position = events[-1].position
             progress(self.position)
         await self._flush()
         self.position = upto
+
+    def complete(self, db: SyncDatabase, session: Session, upto: int) -> None:
+        """Fold the last events within a transaction, which may be tried again."""
+        events = self._log.read_within(db, session, self.position, upto, **self._listened)
+        touched = self._folder.touched(events)
+        self._folder.load(db, touched)
+        changed, failed = self._folder.fold(touched)
+        if failed:
+            raise RebuildFailed(failed[0])
+        self._folder.write(db, changed, session)
 
     async def _fold(self, events: Sequence[Recorded]) -> None:
         touched = self._folder.touched(events)
@@ -59,7 +77,7 @@ class Shadow:
             await self._log.mongo.run(lambda db: self._folder.load(db, touched))
         changed, failed = self._folder.fold(touched)
         if failed:
-            raise RebuildFailed(failed[0].key, failed[0].position, failed[0].error)
+            raise RebuildFailed(failed[0])
         self._changed.update(changed)
         self._folder.hold(changed)
         if len(self._changed) >= FLUSH:
@@ -87,8 +105,8 @@ class Shadow:
 class RebuildFailed(Exception):
     """A fold failed; the live generation was not touched."""
 
-    def __init__(self, key: str, position: int, error: str) -> None:
-        super().__init__(f"{key} cannot be folded at position {position}: {error}")
+    def __init__(self, at: Parked) -> None:
+        super().__init__(f"{at.key} cannot be folded at position {at.position}: {at.error}")
 
 
 async def checkpoint(log: Log, name: str = "main") -> Checkpoint:
@@ -124,37 +142,47 @@ async def rebuild(
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Build the read model anew and make it live; answers with its generation."""
-    before = await checkpoint(log, name)
-    generation = before.generations.get(projection.name, 0) + 1
+    generation = await _new_generation(log, name, projection)
     shadow = Shadow(log, projection, generation)
-    collection = collection_of(projection.name, generation)
-    await log.mongo.run(lambda db: db.drop_collection(collection))
     await prepare_collection(log.mongo, projection, generation)
     while True:
-        now = await checkpoint(log, name)
-        await shadow.fill(now.position, progress)
-        try:
-            await _switch(log, name, now, projection, generation)
-        except Overtaken:
-            continue
-        return generation
+        upto = (await checkpoint(log, name)).position
+        few = upto - shadow.position <= FEW
+        await shadow.fill(upto, progress)
+        if few:
+            await _switch(log, name, shadow)
+            return generation
 
 
-async def _switch(
-    log: Log, name: str, at: Checkpoint, projection: Projection, generation: int
-) -> None:
+async def _new_generation(log: Log, name: str, projection: Projection) -> int:
+    """A number that no other rebuild has: two may be under way at once."""
+    last = {"$max": [f"$numbers.{projection.name}", f"$generations.{projection.name}", 0]}
+    counted: Any = await log.mongo.run(
+        lambda db: db[CHECKPOINTS].find_one_and_update(
+            {"_id": name},
+            [{"$set": {f"numbers.{projection.name}": {"$add": [last, 1]}}}],
+            return_document=ReturnDocument.AFTER,
+        )
+    )
+    return int(counted["numbers"][projection.name])
+
+
+async def _switch(log: Log, name: str, shadow: Shadow) -> None:
+    projection = shadow.projection
+
     def write(db: SyncDatabase, session: Session) -> None:
-        switched = db[CHECKPOINTS].update_one(
-            {"_id": name, "position": at.position, "generations": at.generations},
+        at = db[CHECKPOINTS].find_one_and_update(
+            {"_id": name},
             {
                 "$set": {
-                    f"generations.{projection.name}": generation,
+                    f"generations.{projection.name}": shadow.generation,
                     f"versions.{projection.name}": projection.version,
                 }
             },
             session=session,
         )
-        if not switched.matched_count:
-            raise Overtaken
+        shadow.complete(db, session, from_stored(Checkpoint, at).position)
+        # the new documents hold what the parked ones were waiting for
+        db[PARKED].delete_many({"projection": projection.name}, session=session)
 
     await log.mongo.transaction(write)

@@ -30,7 +30,7 @@ class Limits:
     init_seconds: float = 5.0
     subscriptions: int = 50
     cost_per_minute: int = 600_000
-    running: int = 512
+    running: int = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,15 @@ from pymongo import AsyncMongoClient
 from infra.embedded import embedded_mongod
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """An option that only the first conftest may add."""
+    parser.addoption(
+        "--update-contracts",
+        action="store_true",
+        help="write tests/contracts/ anew, to be reviewed like any other change",
+    )
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """`MONGODB_URI`, or else a replica set of one that lives as long as the tests."""

@@ -1,0 +1,370 @@
+"""The projector: each event once in each document, whatever happens to it meanwhile."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from infra.codec import Unreadable
+from infra.commands import CommandHandler
+from infra.folding import PARKED, Folder
+from infra.log import EVENTS, Log
+from infra.mongo import Unavailable
+from infra.parked import (
+    NoLongerParked,
+    StillFailing,
+    parked_keys,
+    refold,
+    retry,
+    skip,
+)
+from infra.projector import Projector, Superseded
+from infra.rebuild import checkpoint, prepare_read_models
+from infra.verify import Problem, Verification
+from tests.infra import toy
+from tests.infra.parts import asked, documents, handle_all, projected, projecting, running
+from tests.infra.processes import process, ready
+
+
+async def problems(log: Log, projections: Sequence[toy.Toy] = toy.BOTH) -> list[Problem]:
+    return await Verification(log, projections).run()
+
+
+async def some_history(handler: CommandHandler) -> None:
+    chance = random.Random(1)
+    jars = ("a", "b", "c", "d")
+    await handle_all(handler, [toy.Put(jar=jar, marbles=50) for jar in jars])
+    moves = [
+        toy.Move(jar=chance.choice(jars), to=chance.choice(jars), marbles=chance.randint(0, 9))
+        for _ in range(100)
+    ]
+    for first in range(0, 100, 25):
+        await handle_all(handler, moves[first : first + 25])
+
+
+# -- batches
+
+
+async def test_any_batch_size_gives_the_same_documents(log: Log, handler: CommandHandler) -> None:
+    await some_history(handler)
+    head = await log.head()
+    found = []
+    for size in (1, 2, 3, 7, 1000):
+        await prepare_read_models(log, toy.BOTH, "main")
+        await log.mongo.run(_begin_anew)
+        projector = Projector(log, toy.BOTH)
+        while await projector.run_once(size):
+            pass
+        assert (await checkpoint(log)).position == head.position
+        assert await problems(log) == []
+        found.append([await documents(log, p.name) for p in toy.BOTH])
+    assert all(each == found[0] for each in found)
+    assert sum(jar["marbles"] for jar in found[0][0]) == 200
+
+
+def _begin_anew(db: Any) -> None:
+    for collection in ("rm_contents_1", "rm_tallies_1"):
+        db[collection].delete_many({})
+    db["checkpoints"].update_one({"_id": "main"}, {"$set": {"position": 0}})
+
+
+async def test_documents_carry_the_position_that_wrote_them(
+    log: Log, handler: CommandHandler, projector: Projector
+) -> None:
+    await handler.handle(asked(toy.Put(jar="a")))
+    await handler.handle(asked(toy.Put(jar="b")))
+    await handler.handle(asked(toy.Seal(jar="a")))  # neither read model listens to this
+    await projector.run_to_end()
+    assert {d["_id"]: d["position"] for d in await documents(log, "contents")} == {"a": 1, "b": 2}
+    assert {d["position"] for d in await documents(log, "tallies")} == {2}
+    assert (await checkpoint(log)).position == 3
+
+
+async def test_it_says_how_many_events_there_were(
+    handler: CommandHandler, projector: Projector
+) -> None:
+    assert await projector.run_once() == 0
+    await handle_all(handler, [toy.Put(jar="a")] * 5)
+    assert [await projector.run_once(3) for _ in range(3)] == [3, 2, 0]
+
+
+# -- crashes
+
+
+async def test_a_batch_that_cannot_be_loaded_is_not_taken_for_new_documents(
+    log: Log, handler: CommandHandler, projector: Projector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await handle_all(handler, [toy.Put(jar="a", marbles=5)])
+    await projector.run_to_end()
+    await handle_all(handler, [toy.Put(jar="a"), toy.Put(jar="b")])
+    fresh = Projector(log, toy.BOTH)
+    load, failures = Folder.load, iter([True])
+
+    def broken_once(folder: Folder, db: Any, keys: Any) -> None:
+        if next(failures, False):
+
+            class Away:
+                def __getitem__(self, _: str) -> Any:
+                    raise Unavailable("just now")
+
+            load(folder, Away(), keys)  # type: ignore[arg-type]  # a database that is away
+        load(folder, db, keys)
+
+    monkeypatch.setattr(Folder, "load", broken_once)
+    with pytest.raises(Unavailable):
+        await fresh.run_once()
+    await fresh.run_to_end()
+    assert await problems(log) == []
+
+
+async def test_killing_it_again_and_again_repeats_nothing(
+    log: Log,
+    handler: CommandHandler,
+    projector: Projector,
+    mongodb_uri: str,
+    database_name: str,
+) -> None:
+    chance, stop = random.Random(2), asyncio.Event()
+
+    async def commands() -> None:
+        while not stop.is_set():
+            await handle_all(handler, [toy.Put(jar=str(chance.randint(1, 30))) for _ in range(10)])
+
+    async with running(commands()) as writing:
+        for _ in range(3):
+            before = (await checkpoint(log)).position
+            async with process("project", mongodb_uri, database_name, 3) as victim:
+                await ready(victim)
+                await projected(log, before + 9)
+                await asyncio.sleep(chance.random() / 50)
+                victim.kill()
+        stop.set()
+        await writing
+    await projector.run_to_end()
+    assert await problems(log) == []
+
+
+async def test_two_projectors_of_one_group_apply_nothing_twice(
+    log: Log, handler: CommandHandler, projector: Projector
+) -> None:
+    await some_history(handler)
+    other = Projector(log, toy.BOTH)
+
+    async def project(own: Projector) -> None:
+        while await own.run_once(5):
+            pass
+
+    await asyncio.gather(project(projector), project(other))
+    assert (await checkpoint(log)).position == (await log.head()).position
+    assert await problems(log) == []
+
+
+async def test_two_that_take_turns_apply_nothing_twice(
+    log: Log, handler: CommandHandler, projector: Projector
+) -> None:
+    """Each has documents in memory that the other has changed meanwhile."""
+    other = Projector(log, toy.BOTH)
+    for turn in range(20):
+        await handle_all(handler, [toy.Put(jar="a"), toy.Put(jar=f"{turn % 3}")])
+        await (projector, other)[turn % 2].run_to_end()
+    assert await problems(log) == []
+
+
+async def test_it_keeps_projecting_after_a_fault(
+    log: Log, handler: CommandHandler, projector: Projector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, failures = log.read, iter([True, False, True])
+
+    async def sometimes(*arguments: Any, **options: Any) -> Any:
+        if next(failures, False):
+            raise Unavailable("just now")
+        return await read(*arguments, **options)
+
+    monkeypatch.setattr(log, "read", sometimes)
+    async with projecting(log, projector):
+        await handler.handle(asked(toy.Put(jar="a")))
+        await projected(log, 1)
+
+
+async def test_another_release_does_not_fold_into_what_this_one_has_rebuilt(
+    log: Log, handler: CommandHandler, projector: Projector
+) -> None:
+    await handler.handle(asked(toy.Put(jar="a")))
+    await projector.run_to_end()
+    await prepare_read_models(log, (toy.contents(version=2), toy.TALLIES))
+    await handler.handle(asked(toy.Put(jar="a")))
+    await projector.run_once()  # notices
+    with pytest.raises(Superseded, match="contents: 2 is live, not 1"):
+        await projector.run_once()
+    assert (await checkpoint(log)).position == 1
+
+
+# -- what cannot be folded
+
+
+async def poisoned(log: Log, handler: CommandHandler) -> tuple[toy.Toy, Projector]:
+    """Jar a: 1, then poison, then 1 more; jar b is sound."""
+    contents = toy.contents(poison=["bad"])
+    await prepare_read_models(log, (contents, toy.TALLIES))
+    projector = Projector(log, (contents, toy.TALLIES))
+    await handle_all(
+        handler,
+        [
+            toy.Put(jar="a"),
+            toy.Put(jar="b"),
+            toy.Put(jar="a", marbles=10, note="bad"),
+            toy.Put(jar="b"),
+            toy.Put(jar="a", marbles=100),
+        ],
+    )
+    return contents, projector
+
+
+async def content(log: Log) -> dict[str, int]:
+    return {d["_id"]: d["marbles"] for d in await documents(log, "contents")}
+
+
+@pytest.mark.parametrize("size", [1, 2, 1000])
+async def test_what_cannot_be_folded_parks_its_key_and_the_rest_goes_on(
+    log: Log, handler: CommandHandler, size: int
+) -> None:
+    _, projector = await poisoned(log, handler)
+    while await projector.run_once(size):
+        pass
+    assert await content(log) == {"a": 1, "b": 2}
+    assert {d["marbles"] for d in await documents(log, "tallies")} == {113}
+    (parked,) = await parked_keys(log)
+    assert (parked.projection, parked.key, parked.position) == ("contents", "a", 3)
+    assert parked.error == "ValueError: bad is poison"
+
+
+async def test_later_events_of_a_parked_key_wait_also_for_a_new_process(
+    log: Log, handler: CommandHandler
+) -> None:
+    contents, projector = await poisoned(log, handler)
+    await projector.run_to_end()
+    await handle_all(handler, [toy.Put(jar="a"), toy.Put(jar="b")])
+    await Projector(log, (contents, toy.TALLIES)).run_to_end()
+    assert await content(log) == {"a": 1, "b": 3}
+    assert len(await parked_keys(log)) == 1
+
+
+async def test_a_retry_after_the_cure_makes_the_document_whole(
+    log: Log, handler: CommandHandler
+) -> None:
+    contents, projector = await poisoned(log, handler)
+    await projector.run_to_end()
+    (parked,) = await parked_keys(log)
+    with pytest.raises(StillFailing, match="position 3"):
+        await retry(log, contents, parked)
+    assert len(await parked_keys(log)) == 1
+    contents.poison.clear()
+    await retry(log, contents, parked)
+    assert await parked_keys(log) == []
+    assert await content(log) == {"a": 111, "b": 2}
+    await handler.handle(asked(toy.Put(jar="a")))
+    await projector.run_to_end()  # the projector that has been running all the time
+    assert await content(log) == {"a": 112, "b": 2}
+    assert await problems(log, (contents, toy.TALLIES)) == []
+
+
+async def test_a_second_retry_folds_nothing_twice(log: Log, handler: CommandHandler) -> None:
+    contents, projector = await poisoned(log, handler)
+    await projector.run_to_end()
+    (parked,) = await parked_keys(log)
+    contents.poison.clear()
+    ended = await asyncio.gather(
+        *(retry(log, contents, parked) for _ in range(3)), return_exceptions=True
+    )
+    assert sorted(type(end).__name__ for end in ended) == [
+        "NoLongerParked",
+        "NoLongerParked",
+        "NoneType",
+    ]
+    with pytest.raises(NoLongerParked):
+        await retry(log, contents, parked)
+    assert await problems(log, (contents, toy.TALLIES)) == []
+
+
+async def test_a_skip_leaves_one_event_out_and_goes_on(log: Log, handler: CommandHandler) -> None:
+    contents, projector = await poisoned(log, handler)
+    await projector.run_to_end()
+    (parked,) = await parked_keys(log)
+    await skip(log, contents, parked)
+    assert await parked_keys(log) == []
+    await handler.handle(asked(toy.Put(jar="a")))
+    await projector.run_to_end()
+    assert await content(log) == {"a": 102, "b": 2}
+
+
+async def test_a_skip_comes_as_far_as_the_next_event_that_fails(
+    log: Log, handler: CommandHandler
+) -> None:
+    contents, projector = await poisoned(log, handler)
+    await handler.handle(asked(toy.Put(jar="a", note="bad")))
+    await projector.run_to_end()
+    (parked,) = await parked_keys(log)
+    with pytest.raises(StillFailing, match="position 6"):
+        await skip(log, contents, parked)
+    assert await content(log) == {"a": 101, "b": 2}
+    (parked,) = await parked_keys(log)
+    assert parked.position == 6
+    await skip(log, contents, parked)
+    assert await parked_keys(log) == []
+
+
+async def test_a_retry_while_events_flow(log: Log, handler: CommandHandler) -> None:
+    contents, projector = await poisoned(log, handler)
+    async with projecting(log, projector):
+        await projected(log, 5)
+        waiting = await parked_keys(log)
+        contents.poison.clear()
+        stop = asyncio.Event()
+
+        async def commands() -> None:
+            while not stop.is_set():
+                await handle_all(handler, [toy.Put(jar="a"), toy.Put(jar="b")])
+
+        async with running(commands()) as writing:
+            await asyncio.wait_for(retry(log, contents, waiting[0]), 20)
+            await asyncio.sleep(0.1)
+            stop.set()
+            await writing
+        await asyncio.sleep(0.1)
+    await projector.run_to_end()
+    assert await problems(log, (contents, toy.TALLIES)) == []
+
+
+async def test_refolding_mends_a_document_changed_by_hand(
+    log: Log, handler: CommandHandler, projector: Projector
+) -> None:
+    await some_history(handler)
+    await projector.run_to_end()
+
+    def spoil(db: Any) -> None:
+        db["rm_contents_1"].update_one({"_id": "a"}, {"$set": {"marbles": -1}})
+        db["rm_contents_1"].delete_one({"_id": "b"})
+        db["rm_contents_1"].insert_one({"_id": "x", "marbles": 1, "history": [], "position": 1})
+
+    await log.mongo.run(spoil)
+    assert len(await problems(log)) == 3
+    for key in ("a", "b", "x"):
+        await refold(log, toy.CONTENTS, key)
+    assert await problems(log) == []
+    await handle_all(handler, [toy.Put(jar="a"), toy.Put(jar="x")])
+    await projector.run_to_end()
+    assert await problems(log) == []
+
+
+async def test_an_event_that_nobody_can_read_is_not_passed_over(
+    log: Log, handler: CommandHandler, projector: Projector
+) -> None:
+    await handle_all(handler, [toy.Put(jar="a"), toy.Put(jar="a")])
+    rename = {"$set": {"type": "MarblesLost"}}
+    await log.mongo.run(lambda db: db[EVENTS].update_one({"_id": 2}, rename))
+    with pytest.raises(Unreadable, match="MarblesLost"):
+        await projector.run_once()
+    assert (await checkpoint(log)).position == 0
+    assert await log.mongo.run(lambda db: db[PARKED].count_documents({})) == 0
