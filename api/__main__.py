@@ -10,10 +10,17 @@ import typer
 from api.auth import Role, dev_token
 from api.logs import configure_logs
 from infra.embedded import EmbeddedUnavailable
+from infra.garbage import collect_rarely
 from infra.mongo import Unavailable
 from infra.settings import SettingInvalid, Settings, read_settings
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+loading = typer.Typer(no_args_is_help=True, help="Load sample data. Again: nothing happens twice.")
+cli.add_typer(loading, name="load")
+
+Via = Annotated[str | None, typer.Option(help="Load through this server's GraphQL (a URL).")]
+Bearer = Annotated[str | None, typer.Option("--token", help="With --via: a token for staff.")]
 
 
 def _settings(**overrides: Any) -> Settings:
@@ -27,6 +34,7 @@ def _settings(**overrides: Any) -> Settings:
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
     import uvloop  # noqa: PLC0415 only commands that run an event loop need it
 
+    collect_rarely()
     return uvloop.run(work)
 
 
@@ -102,6 +110,37 @@ def schema() -> None:
     from api.schema import SCHEMA  # noqa: PLC0415
 
     print(SCHEMA.as_str())  # noqa: T201 the output
+
+
+@loading.command("demo")
+def load_demo(via: Via = None, bearer: Bearer = None) -> None:
+    """A small shop for a first look."""
+    from api.loading.demo import demo  # noqa: PLC0415 the other commands start faster without
+
+    _load(demo(), via, bearer)
+
+
+@loading.command("tpch")
+def load_tpch(
+    scale: Annotated[float, typer.Option(help="0.01 is 15,000 orders.")] = 0.01,
+    via: Via = None,
+    bearer: Bearer = None,
+) -> None:
+    """The TPC-H data: customers, products, stock, and orders with what became of them."""
+    from api.loading.tpch import tpch  # noqa: PLC0415 the other commands start faster without
+
+    _load(tpch(scale), via, bearer)
+
+
+def _load(source: Any, via: str | None, bearer: str | None) -> None:
+    from api.loading.running import load  # noqa: PLC0415 the other commands start faster without
+
+    try:
+        if not _run(load(_settings(), source, via, bearer)):
+            raise typer.Exit(1)
+    except KeyboardInterrupt:
+        print("Stopped. Run it again: it goes on where it was.", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(130) from None
 
 
 def main() -> None:

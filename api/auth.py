@@ -4,7 +4,8 @@
    default, by a development key of this installation (HS256). A process takes one kind only.
 2. Development keys are for loopback: on any other address the process does not start.
 3. A token without subject, expiry, issuer or audience is none; a customer's names the customer.
-4. The client learns that its token is not accepted, and only of an expired one why.
+4. A signature is verified once for as long as its key is in use; the expiry is looked at each time.
+5. The client learns that its token is not accepted, and only of an expired one why.
 """
 
 import os
@@ -12,7 +13,7 @@ import secrets
 import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import ip_address
 from pathlib import Path
@@ -29,6 +30,9 @@ DEV_AUDIENCE: Final = "tidings"
 
 _MOST_CHARACTERS: Final = 8_192
 """Of a token. More is no token, and not worth decoding."""
+
+_MOST_KNOWN: Final = 1_000
+"""Tokens whose signature is not verified again; beyond, all are forgotten."""
 
 _SKEW: Final = 5.0
 """Seconds that the issuer's clock may be ahead of ours."""
@@ -64,27 +68,47 @@ class DevKey:
 
 
 @dataclass(frozen=True)
+class _Known:
+    """Who a token was for when `key` had verified it."""
+
+    kid: str | None
+    key: Any
+    principal: Principal
+
+
+@dataclass(frozen=True)
 class Authenticator:
     keys: Keys
     algorithms: Collection[str]
     issuer: str
     audience: str
+    _known: dict[str, _Known] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     async def principal(self, token: str | None) -> Principal:
         """`token` is without the word Bearer. Raises `ApiError` UNAUTHENTICATED."""
         if not token:
             raise _unauthenticated("A bearer token is needed.")
         try:
-            if len(token) > _MOST_CHARACTERS:
-                raise jwt.InvalidTokenError
-            key = await self.keys.key(jwt.get_unverified_header(token).get("kid"))
-            if key is None:
-                raise jwt.InvalidTokenError
-            return _principal(self._claims(token, key))
+            return await self._verified(token)
         except jwt.ExpiredSignatureError:
             raise _unauthenticated("The token has expired.") from None
         except (jwt.PyJWTError, RecursionError):
             raise _unauthenticated("The token is not accepted.") from None
+
+    async def _verified(self, token: str) -> Principal:
+        if len(token) > _MOST_CHARACTERS:
+            raise jwt.InvalidTokenError
+        known = self._known.get(token)
+        kid = known.kid if known else jwt.get_unverified_header(token).get("kid")
+        key = await self.keys.key(kid)
+        if key is None:
+            raise jwt.InvalidTokenError
+        if known is None or known.key is not key or known.principal.expires_at <= time.time():
+            known = _Known(kid, key, _principal(self._claims(token, key)))
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[token] = known
+        return known.principal
 
     def _claims(self, token: str, key: Any) -> dict[str, Any]:
         claims = jwt.decode(

@@ -6,7 +6,6 @@
 3. Only staff may say when something happened (imports, late entries); else it is now.
 """
 
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
@@ -14,7 +13,7 @@ from uuid import UUID
 import strawberry
 
 from api.command_errors import CommandError, as_data
-from api.context import Context, Info
+from api.context import Info
 from api.errors import ApiError, ErrorCode
 from api.scalars import Position
 from domain.decider import DomainError, DomainErrors
@@ -72,19 +71,22 @@ async def send(info: Info, input: Input, payload: type[P]) -> P:
         command = input.command(input.at or now())
     except (DomainError, DomainErrors) as refusal:
         return payload(errors=[as_data(error) for error in refusal.errors], receipt=None)
-    answer = await context.send(_request(context, input, command))
+    answer = await context.send(
+        request_of(input, command, context.principal.subject, context.trace_id)
+    )
     if isinstance(answer, Accepted):
         return payload(errors=[], receipt=_receipt(answer))
     return payload(errors=[as_data(error) for error in answer.errors], receipt=None)
 
 
-def _request(context: Context, input: Any, command: Any) -> Request:
+def request_of(input: Any, command: Any, actor: str, trace: str | None = None) -> Request:
+    """The command that the input made, as the handler takes it."""
     return Request(
         command=command,
         command_id=str(input.command_id),
-        actor=context.principal.subject,
-        input_id=fingerprint(asdict(input)),
-        trace=context.trace_id,
+        actor=actor,
+        input_id=fingerprint(input),
+        trace=trace,
         expected_version=getattr(input, "expected_version", None),
     )
 

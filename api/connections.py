@@ -1,6 +1,6 @@
 """Relay connections over keyset pages, and typed filters compiled to allowed conditions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import date, datetime
 from decimal import Decimal
@@ -119,7 +119,11 @@ class MoneyFilter:
     lte: Decimal | None = None
 
     def minor(self, amount: Decimal) -> int:
-        return int(amount.scaleb(MINOR_DIGITS[self.currency]))
+        minor = amount.scaleb(MINOR_DIGITS[self.currency])
+        if minor != minor.to_integral_value():
+            message = f"The amount has more decimals than {self.currency} has."
+            raise ApiError(ErrorCode.BAD_REQUEST, message)
+        return int(minor)
 
 
 _OPS: Final = {op.value: op for op in Op}
@@ -172,12 +176,7 @@ def refusing(build: Callable[[], T]) -> T:
         raise ApiError(ErrorCode.BAD_REQUEST, str(refused)) from None
 
 
-async def connect(
-    info: Info,
-    projection: Projection[Any],
-    query: Select,
-    where: Mapping[str, Any] | None = None,
-) -> Any:
+async def connect(info: Info, projection: Projection[Any], query: Select) -> Any:
     """The connection over the documents of a query; the nodes are the views."""
     rows = await info.context.select(projection, query)
     views = {row.key: row.view for row in rows}
@@ -186,7 +185,7 @@ async def connect(
     edges = [Edge(node=n, cursor=c) for n, c in zip(nodes, page.cursors, strict=True)]
 
     async def count() -> int:
-        return await info.context.count(projection, where or query.filter, MOST_COUNTED + 1)
+        return await info.context.count(projection, query.matching, MOST_COUNTED + 1)
 
     return cast(
         Any,

@@ -2,7 +2,8 @@
 
 1. All root fields of a query are answered at one position, the newest that any of them asked for:
    they start in the same turn of the event loop, and the snapshot is chosen after that turn.
-2. Documents asked for by key in one turn are one call per read model, however many ask.
+2. Documents asked for by key in one turn are one call per read model, however many ask (those of
+   other requests at the same position included, see `infra.together`).
 3. A mutation's payload reads at or after the position of its own receipt.
 """
 
@@ -12,7 +13,6 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar, cast
 
 import strawberry
-from strawberry.dataloader import DataLoader
 
 from api.auth import Principal, Role
 from api.errors import ApiError, ErrorCode
@@ -50,7 +50,6 @@ class Context:
         self._wanted = 0
         self._snapshot: asyncio.Task[Snapshot] | None = None
         self._position: int | None = None
-        self._loaders: dict[str, DataLoader[str, Any]] = {}
 
     # -- who asks
 
@@ -77,7 +76,6 @@ class Context:
                 return current.result()
             current = None
         if current is None or current.done():
-            self._loaders.clear()
             current = self._snapshot = asyncio.ensure_future(self._choose())
         return await asyncio.shield(current)
 
@@ -97,27 +95,15 @@ class Context:
     def renew(self, position: int) -> None:
         """Begin anew for the next message of a subscription."""
         self._snapshot, self._wanted, self._position = None, position, position
-        self._loaders.clear()
 
     async def load(self, projection: Projection[V], key: str) -> V | None:
         """The document with this key, or None."""
-        row = await self._loader(projection).load(key)
-        return cast("V | None", row.view if row else None)
+        [view] = await self.load_many(projection, (key,))
+        return view
 
     async def load_many(self, projection: Projection[V], keys: Sequence[str]) -> list[V | None]:
-        rows = await self._loader(projection).load_many(keys)
-        return [row.view if row else None for row in rows]
-
-    def _loader(self, projection: Projection[Any]) -> DataLoader[str, Any]:
-        loader = self._loaders.get(projection.name)
-        if loader is None:
-
-            async def fetch(keys: list[str]) -> list[Row[Any] | None]:
-                rows = await self._reads.get(projection, keys, await self.at())
-                return [rows.get(key) for key in keys]
-
-            loader = self._loaders[projection.name] = DataLoader(load_fn=fetch)
-        return loader
+        rows = await self._reads.get(projection, keys, await self.at())
+        return [cast(V, rows[key].view) if key in rows else None for key in keys]
 
     async def select(self, projection: Projection[V], query: Select) -> list[Row[V]]:
         """The documents of one page and one more, if there is one."""
@@ -142,8 +128,10 @@ class Context:
         return answer
 
     def extensions(self) -> dict[str, Any]:
-        """What every answer says: the position it was answered at."""
-        return {} if self._position is None else {"position": position_text(self._position)}
+        """What every answer says: the position it was answered at. One that has read nothing is
+        as good as one at the newest."""
+        position = self._reads.position if self._position is None else self._position
+        return {"position": position_text(position)}
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

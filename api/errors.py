@@ -2,11 +2,12 @@
 
 1. `ErrorCode` is the closed list; every error of an answer has one in `extensions.code`.
 2. Only an `ApiError`, and what GraphQL itself says about the request, reaches a client in its own
-   words. All else is masked as INTERNAL and logged with the trace id that the client gets.
+   words. A store that is away is UNAVAILABLE, for a while. All else is masked as INTERNAL. Both are
+   logged with the trace id that the client gets.
 3. Masking is the last thing done to an answer: `answer_errors` is the only way out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from itertools import islice
 from types import TracebackType
@@ -14,6 +15,8 @@ from typing import Any
 
 import structlog
 from graphql import GraphQLError, GraphQLSyntaxError
+
+from infra.mongo import Unavailable
 
 _log = structlog.get_logger("tidings.api")
 
@@ -100,6 +103,11 @@ def answer_errors(
     return [_answer(error, code, trace_id) for error, code in islice(_flat(errors), most)]
 
 
+def is_unavailable(told: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether one of these errors, as they go out, says to try again later."""
+    return any(e["extensions"]["code"] == ErrorCode.UNAVAILABLE.value for e in told)
+
+
 def _flat(
     errors: Sequence[GraphQLError | Exception], code: ErrorCode | None = None
 ) -> Iterator[tuple[Exception, ErrorCode | None]]:
@@ -115,6 +123,9 @@ def _answer(error: Exception, code: ErrorCode | None, trace_id: str) -> dict[str
     cause = _cause(error)
     if isinstance(cause, ApiError):
         message, code = cause.message, cause.code
+    elif isinstance(cause, Unavailable):
+        message, code = "The store does not answer. Try again.", ErrorCode.UNAVAILABLE
+        _log.warning("store_unavailable", trace_id=trace_id, why=str(cause))
     elif isinstance(error, GraphQLSyntaxError):
         message, code = error.message, ErrorCode.SYNTAX_ERROR
     elif isinstance(error, GraphQLError) and code is not None:

@@ -5,7 +5,8 @@
 2. Every refusal is a JSON answer with typed errors. Nothing that a client sends gives a 5xx; 503
    is for a server that has too much to do, and says when to come again.
 3. `application/json` answers 200 to what GraphQL itself refuses, the status of the error
-   otherwise; `application/graphql-response+json` answers the status of the error always.
+   otherwise; `application/graphql-response+json` answers the status of the error always. An
+   answer that lacks something because the store is away is a 503 with either.
 4. No batching, no GET, no uploads, no compressed bodies.
 """
 
@@ -25,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.answers import OpenContext
 from api.auth import Authenticator, Principal
-from api.errors import ApiError, ErrorCode, answer_errors
+from api.errors import ApiError, ErrorCode, answer_errors, is_unavailable
 from api.execution import Answer, Executor, Prepared
 from api.media import JSON, Accepted, accepted, is_json
 from infra.settings import Limits
@@ -40,7 +41,7 @@ _BY_GRAPHQL: Final = {
 }
 """What GraphQL refuses about an operation, as against what HTTP refuses about a request."""
 
-_OVERLOADED_SECONDS: Final = 1
+_RETRY_SECONDS: Final = 1
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -142,7 +143,11 @@ class HttpEndpoint:
             return await self._on_sse(request, prepared, asked.variables, principal)
         async with self._open_context(principal, trace_id) as context:
             answer = await self._executor.execute(prepared, asked.variables, context)
-        return _response(answer, 200, accepts)
+        if not is_unavailable(answer.get("errors", ())):
+            return _response(answer, 200, accepts)
+        response = _response(answer, 503, accepts)
+        response.headers["Retry-After"] = str(_RETRY_SECONDS)
+        return response
 
     async def _read(self, request: Request) -> bytes:
         most = self._limits.body_bytes
@@ -161,7 +166,7 @@ class HttpEndpoint:
 
     def _check_load(self) -> None:
         if self._running >= self._limits.running:
-            raise ApiError(ErrorCode.OVERLOADED, "Too much to do.", retry_after=_OVERLOADED_SECONDS)
+            raise ApiError(ErrorCode.OVERLOADED, "Too much to do.", retry_after=_RETRY_SECONDS)
 
     def _refusal(self, error: Exception, status: int, accepts: Accepted, trace_id: str) -> Response:
         answer = {"errors": answer_errors([error], trace_id, self._limits.errors)}

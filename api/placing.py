@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import cast
+from typing import TypeVar, cast
 
 import strawberry
 
@@ -15,8 +15,10 @@ from api.rights import EVERYONE, STAFF
 from api.values import AddressInput, MoneyInput, basis_points
 from domain.checkout import DispatchLines
 from domain.order import CancelOrder, MarkLinesDelivered, PlaceOrder, ReturnLines
-from domain.order_line import LineWanted
+from domain.order_line import MOST_LINES, LineCountOutOfRange, LineWanted
 from readmodels.order_details import ORDER_DETAILS
+
+T = TypeVar("T")
 
 
 @strawberry.type
@@ -75,6 +77,13 @@ class OrderLineInput:
         return self.unit_price is None and self.discount is None and self.tax_rate is None
 
 
+def _few(lines: list[T]) -> tuple[T, ...]:
+    """No more than an order can have: the rest is neither looked up nor refused line by line."""
+    if len(lines) > MOST_LINES:
+        raise LineCountOutOfRange(lines=len(lines), most=MOST_LINES)
+    return tuple(lines)
+
+
 @strawberry.input
 class PlaceOrderInput(CommandInput):
     customer_id: strawberry.ID
@@ -85,7 +94,7 @@ class PlaceOrderInput(CommandInput):
         return PlaceOrder(
             order_id=new_id("order", self.command_id),
             customer_id=self.customer_id,
-            lines=tuple(line.wanted(index) for index, line in enumerate(self.lines)),
+            lines=tuple(line.wanted(index) for index, line in enumerate(_few(self.lines))),
             deliver_to=self.deliver_to.value() if self.deliver_to else None,
             at=at,
         )
@@ -112,7 +121,7 @@ class DispatchLinesInput(CommandInput):
     lines: list[int]
 
     def command(self, at: datetime) -> DispatchLines:
-        return DispatchLines(order_id=self.order_id, lines=tuple(self.lines), at=at)
+        return DispatchLines(order_id=self.order_id, lines=_few(self.lines), at=at)
 
 
 @strawberry.input
@@ -123,7 +132,7 @@ class MarkLinesDeliveredInput(CommandInput):
     lines: list[int]
 
     def command(self, at: datetime) -> MarkLinesDelivered:
-        return MarkLinesDelivered(order_id=self.order_id, lines=tuple(self.lines), at=at)
+        return MarkLinesDelivered(order_id=self.order_id, lines=_few(self.lines), at=at)
 
 
 @strawberry.input
@@ -136,7 +145,7 @@ class ReturnLinesInput(CommandInput):
 
     def command(self, at: datetime) -> ReturnLines:
         return ReturnLines(
-            order_id=self.order_id, lines=tuple(self.lines), reason=self.reason, at=at
+            order_id=self.order_id, lines=_few(self.lines), reason=self.reason, at=at
         )
 
 

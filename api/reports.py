@@ -172,7 +172,7 @@ class ReportQuery:
         first: int = 20,
         at_least: AtLeast = None,
     ) -> list[BacklogEntry]:
-        before = placed_before or on + timedelta(days=1)
+        before = placed_before or (on + timedelta(days=1) if on < date.max else on)
         pipeline = backlog_on(on, before, segment, _at_most(first))
         await info.context.at(at_least)
         rows = await info.context.aggregate(BACKLOG, pipeline)

@@ -72,11 +72,15 @@ def _currency(text: str) -> str:
 
 
 def _scalar(
-    name: str, parse: Callable[[str], Any], serialize: Callable[[Any], str], url: str | None = None
+    name: str,
+    description: str,
+    parse: Callable[[str], Any],
+    serialize: Callable[[Any], str],
+    url: str | None = None,
 ) -> ScalarDefinition:
     return strawberry.scalar(
         name=name,
-        description=parse.__doc__,
+        description=description,
         specified_by_url=url,
         serialize=serialize,
         parse_value=_text(name, parse),
@@ -88,21 +92,41 @@ def _utc_text(at: datetime) -> str:
 
 
 SCALARS: Final[dict[object, ScalarDefinition]] = {
-    Position: _scalar("Position", _position, position_text),
+    Position: _scalar(
+        "Position",
+        "A place in the log, such as `0:1042`. Opaque, but for its order: a later one is further.",
+        _position,
+        position_text,
+    ),
     CurrencyCode: _scalar(
-        "CurrencyCode", _currency, str, "https://www.iso.org/iso-4217-currency-codes.html"
+        "CurrencyCode",
+        "A currency that is accepted here, such as `EUR`.",
+        _currency,
+        str,
+        "https://www.iso.org/iso-4217-currency-codes.html",
     ),
     datetime: _scalar(
-        "DateTime", _date_time, _utc_text, "https://scalars.graphql.org/andimarek/date-time"
+        "DateTime",
+        "A time with its offset, such as `2026-03-01T09:30:00Z`; always UTC in answers.",
+        _date_time,
+        _utc_text,
+        "https://scalars.graphql.org/andimarek/date-time",
     ),
     date: _scalar(
         "Date",
+        "A day, such as `2026-03-01`.",
         date.fromisoformat,
         date.isoformat,
         "https://scalars.graphql.org/andimarek/local-date",
     ),
-    Decimal: _scalar("Decimal", _decimal, str),
-    UUID: _scalar("UUID", UUID, str, "https://datatracker.ietf.org/doc/html/rfc9562"),
+    Decimal: _scalar("Decimal", 'An exact number, as text: `"12.50"`.', _decimal, str),
+    UUID: _scalar(
+        "UUID",
+        "Made by the client, and different for everything that it names.",
+        UUID,
+        str,
+        "https://datatracker.ietf.org/doc/html/rfc9562",
+    ),
 }
 
 

@@ -14,6 +14,7 @@ from api.context import Info
 from api.customers import CustomerMutation, CustomerQuery
 from api.errors import ApiError, ErrorCode
 from api.inbox import InboxQuery, InboxSubscription
+from api.inputs import prepare_inputs
 from api.node import Node
 from api.operations import OperationsQuery, OperationsSubscription
 from api.orders import OrderQuery, OrderSubscription, own_order
@@ -54,7 +55,9 @@ class NodeQuery:
     async def nodes(self, info: Info, ids: list[strawberry.ID]) -> list[Node | None]:
         if len(ids) > MOST_ITEMS:
             raise ApiError(ErrorCode.BAD_REQUEST, f"At most {MOST_ITEMS} ids at once.")
-        return list(await asyncio.gather(*(_node(info, one) for one in ids)))
+        asked = (_node(info, one) for one in ids)
+        # A refused one is null with an error at its place; the others are answered.
+        return cast("list[Node | None]", await asyncio.gather(*asked, return_exceptions=True))
 
 
 Query: Final = merge_types(
@@ -86,3 +89,4 @@ SCHEMA: Final = strawberry.Schema(
     types=list(TYPES.values()),
     config=StrawberryConfig(scalar_map=SCALARS),
 )
+prepare_inputs(SCHEMA)

@@ -9,6 +9,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import Iterator
+from typing import Final
 
 import uvicorn
 
@@ -16,6 +17,8 @@ from api.app import create_app
 from api.drain import Drain
 from api.runtime import Runtime, open_runtime
 from infra.settings import Settings
+
+BACKLOG: Final = 2_048
 
 
 class AddressTaken(Exception):
@@ -31,12 +34,16 @@ class _Server(uvicorn.Server):
 
 
 def bind(settings: Settings) -> socket.socket:
-    """The listening socket; raises `AddressTaken`."""
+    """The listening socket; raises `AddressTaken`. Who connects before we serve waits."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
+        listener.listen(BACKLOG)
+    except OverflowError:
+        listener.close()
+        raise AddressTaken(f"There is no port {settings.port}: 0 to 65535.") from None
     except OSError as error:
         listener.close()
         raise AddressTaken(

@@ -24,10 +24,11 @@ async def follow(
     """Changes of a topic after a position, each with the operation's context made anew.
 
     A position that the log has not reached belongs to another log (a restored backup, another
-    server): one `Gap`, then what happens from now on.
+    server): one `Gap`, then what happens from now on. One that only the read models have not
+    reached yet, such as that of a receipt, is waited for.
     """
     reached = (await info.context.at()).position
-    if after is not None and after > reached:
+    if after is not None and after > reached and after > (await info.context.log.head()).position:
         info.context.renew(reached)
         yield Gap(since=Position(after), to=Position(reached))
         after = reached

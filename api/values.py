@@ -7,8 +7,18 @@ import strawberry
 
 from api.scalars import CurrencyCode, decimal_of
 from domain.address import Address as AddressValue
-from domain.money import MINOR_DIGITS, ONE, AmountTooPrecise, RateOutOfRange
+from domain.money import (
+    MINOR_DIGITS,
+    MOST_MINOR_UNITS,
+    ONE,
+    AmountOutOfRange,
+    AmountTooPrecise,
+    RateOutOfRange,
+    RateTooPrecise,
+)
 from domain.money import Money as MoneyValue
+
+_MOST_INT = 2**31 - 1
 
 
 @strawberry.type
@@ -29,20 +39,26 @@ class MoneyInput:
     currency: CurrencyCode
 
     def value(self, *path: str) -> MoneyValue:
-        """Raises `AmountTooPrecise` for a fraction of a minor unit."""
+        """Raises `AmountTooPrecise` for a fraction of a minor unit, `AmountOutOfRange` for what
+        no price can be: such numbers are refused before they get anywhere."""
         minor = self.amount.scaleb(MINOR_DIGITS[self.currency])
         if minor != minor.to_integral_value():
             raise AmountTooPrecise(currency=self.currency, path=(*path, "amount"))
+        if abs(minor) > MOST_MINOR_UNITS:
+            raise AmountOutOfRange(amount=int(minor), currency=self.currency, path=path)
         return MoneyValue(amount=int(minor), currency=self.currency)
 
 
 def basis_points(rate: Decimal | None, *path: str) -> int | None:
-    """0.05 → 500; raises `RateOutOfRange` for a fraction of a basis point."""
+    """0.05 → 500; raises `RateTooPrecise` for a fraction of a basis point, and `RateOutOfRange`
+    for rates of more than 100 times, with the nearest number that the API's `Int` can say."""
     if rate is None:
         return None
     points = rate * ONE
     if points != points.to_integral_value():
-        raise RateOutOfRange(basis_points=int(points), path=path)
+        raise RateTooPrecise(path=path)
+    if abs(points) > 100 * ONE:
+        raise RateOutOfRange(basis_points=max(-_MOST_INT, min(int(points), _MOST_INT)), path=path)
     return int(points)
 
 

@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +39,9 @@ def _facts() -> str:
         kind.name: [name for name in kind.fields if name not in interface.fields]
         for kind in schema.get_implementations(interface).objects
     }
-    return " ".join(f"... on {kind} {{ {' '.join(names)} }}" for kind, names in own.items() if names)
+    return " ".join(
+        f"... on {kind} {{ {' '.join(names)} }}" for kind, names in own.items() if names
+    )
 
 
 ERRORS: Final = f"errors {{ __typename code message path {_facts()} }}"
@@ -161,6 +163,12 @@ class Client:
             yield opened
 
 
+def code_of(errors: Sequence[Any]) -> str:
+    """The code of a single error."""
+    (error,) = errors
+    return str(error["extensions"]["code"])
+
+
 def command(mutation: str, selection: str = "") -> str:
     """The document of one command."""
     kind = f"{mutation[0].upper()}{mutation[1:]}Input!"
@@ -205,10 +213,14 @@ class Socket:
         return message["payload"]["data"]
 
     async def refused(self, id: str = "1") -> str:
-        """The code of the error that an operation is refused with."""
+        """The code of the error that an operation is refused with, before it starts or after."""
         message = await self.heard()
-        assert (message["type"], message["id"]) == ("error", id), message
-        return str(message["payload"][0]["extensions"]["code"])
+        assert (message["type"], message["id"]) in (("error", id), ("next", id)), message
+        if message["type"] == "error":
+            return code_of(message["payload"])
+        assert (await self.heard()) == {"type": "complete", "id": id}
+        assert message["payload"]["data"] is None
+        return code_of(message["payload"]["errors"])
 
     async def close_code(self) -> int | None:
         """How the server ended it, after all that was still to be read."""
@@ -226,9 +238,18 @@ class Socket:
 @asynccontextmanager
 async def anonymous(url: str, home: Path) -> AsyncIterator[Client]:
     """A client without a token, to be signed in."""
-    limits = httpx.Limits(max_connections=300)
-    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE, limits=limits) as http:
+    async with httpx.AsyncClient(trust_env=False, verify=False, timeout=PATIENCE) as http:
         yield Client(url, home, http)
+
+
+@asynccontextmanager
+async def crowd(client: Client, size: int) -> AsyncIterator[list[Client]]:
+    """The same user in `size` browsers, each with connections of its own."""
+    async with AsyncExitStack() as stack:
+        alone = [
+            await stack.enter_async_context(anonymous(client.url, client.home)) for _ in range(size)
+        ]
+        yield [one.with_token(client.token) for one in alone]
 
 
 async def eventually(holds: Any, seconds: float = PATIENCE) -> Any:

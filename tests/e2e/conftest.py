@@ -5,7 +5,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from pymongo import MongoClient
 
 from tests.e2e.client import OPERATOR, STAFF, Client, anonymous
 from tests.e2e.server import Server, serving
@@ -16,11 +15,11 @@ from tests.e2e.shop import Shop
 def server(mongodb_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`tidings serve` on the MongoDB of the tests."""
     home: Path = tmp_path_factory.mktemp("home")
-    database = f"e2e-{uuid4().hex}"
-    with serving(home, MONGODB_URI=mongodb_uri, TIDINGS_DATABASE=database) as running:
+    settings = {"MONGODB_URI": mongodb_uri, "TIDINGS_DATABASE": f"e2e-{uuid4().hex}"}
+    with serving(home, settings) as running:
         yield running
-    with MongoClient[dict[str, object]](mongodb_uri) as client:
-        client.drop_database(database)
+    with running.database() as left:
+        left.client.drop_database(left.name)
 
 
 @pytest.fixture

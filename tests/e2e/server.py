@@ -11,14 +11,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
+
+from pymongo import MongoClient
+from pymongo.database import Database
 
 PATIENCE = 30.0
 """Seconds that anything may take on a busy machine."""
+
+NO_SETTINGS: Mapping[str, str] = {}
 
 QUIET_ENVIRONMENT = {"TIDINGS_LOG_LEVEL": "warning", "TIDINGS_LIMIT_COST_PER_MINUTE": "100000000"}
 
@@ -29,6 +35,7 @@ class Server:
 
     url: str
     home: Path
+    settings: Mapping[str, str]
     process: subprocess.Popen[str]
     output: list[str]
 
@@ -36,9 +43,11 @@ class Server:
     def graphql(self) -> str:
         return f"{self.url}/graphql"
 
-    @property
-    def socket(self) -> str:
-        return self.graphql.replace("http", "ws", 1)
+    @contextmanager
+    def database(self) -> Iterator[Database[dict[str, Any]]]:
+        """Its database, seen from outside."""
+        with MongoClient[dict[str, Any]](self.settings["MONGODB_URI"]) as client:
+            yield client[self.settings["TIDINGS_DATABASE"]]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """The exit code after a signal."""
@@ -46,7 +55,7 @@ class Server:
         return self.process.wait(PATIENCE)
 
 
-def environment(home: Path, **settings: str) -> dict[str, str]:
+def environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
     """What a process of the tests sees: nothing of the settings of whoever runs them."""
     inherited = {
         name: value
@@ -84,14 +93,16 @@ def process(
 
 
 @contextmanager
-def serving(home: Path, *arguments: str, port: int = 0, **settings: str) -> Iterator[Server]:
+def serving(
+    home: Path, settings: Mapping[str, str] = NO_SETTINGS, *arguments: str, port: int = 0
+) -> Iterator[Server]:
     """A server that answers; with `MONGODB_URI` among the settings, or else on its own mongod."""
-    with process(("serve", "--port", str(port), *arguments), environment(home, **settings)) as run:
+    with process(("serve", "--port", str(port), *arguments), environment(home, settings)) as run:
         output: list[str] = []
         reader = threading.Thread(target=_collect, args=(run, output), daemon=True)
         reader.start()
         url = _announced(run, output)
-        yield Server(url, home, run, output)
+        yield Server(url, home, settings, run, output)
         if run.poll() is None:
             run.terminate()
             run.wait(PATIENCE)
@@ -118,9 +129,8 @@ def ready(url: str) -> bool:
         return bool(answer.status == 200)
 
 
-def eventually(holds: object, seconds: float = PATIENCE) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait until a function answers true."""
-    assert callable(holds)
     give_up = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < give_up, "it did not happen in time"

@@ -1,0 +1,1 @@
+"""Loading data: commands from a source, through the command handler or a server's GraphQL."""

@@ -1,0 +1,182 @@
+"""GraphQL over HTTP against a plain CRUD server: placing orders, and asking for one.
+
+Tidings projects all its read models in the same process meanwhile. Between the rounds it catches
+up, so that the other server does not pay for it; how far it was behind is a figure of its own.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from itertools import cycle
+from statistics import median
+from typing import Any, Final
+from uuid import uuid4
+
+from api.auth import Role, dev_token
+from infra.log import Log
+from infra.rebuild import checkpoint
+from infra.settings import Settings
+from tests.bench.figures import Figure, in_turns
+from tests.bench.http_load import Load, ask, post, varied
+from tests.bench.place import Place, handler_on
+from tests.bench.processes import Server, crud, tidings
+from tests.bench.samples import ADDRESS, CUSTOMERS, skus_of
+
+WRITERS: Final = 64
+READERS: Final = 16
+READ_ORDERS: Final = 500
+DUMMY: Final = "00000000-0000-4000-8000-000000000000"
+
+OURS_PLACE: Final = """mutation($input: PlaceOrderInput!) {
+  placeOrder(input: $input) { errors { code } receipt { aggregateId version position } }
+}"""
+CRUD_PLACE: Final = """mutation($input: PlaceOrderInput!) {
+  placeOrder(input: $input) { id status total { amount currency } }
+}"""
+ORDER: Final = """query($id: ID!) {
+  order(id: $id) {
+    id status total { amount currency }
+    lines { sku name quantity unitPrice { amount currency } }
+    deliverTo { street city postalCode country region }
+  }
+}"""
+
+
+async def serving(place: Place) -> list[Figure]:
+    async with place.log() as log, place.database() as plain:
+        async with handler_on(log):
+            """The catalogue is in the log."""
+        async with tidings(place, log.mongo.name) as ours, crud(place, plain) as other:
+            return [
+                *await placing(place, log, ours, other),
+                *await asking(place, log, ours, other),
+                Figure(what="memory of `tidings serve`", value=ours.megabytes(), unit="MB"),
+                Figure(what="memory of the CRUD server", value=other.megabytes(), unit="MB"),
+            ]
+
+
+# -- requests
+
+
+def token(place: Place) -> str:
+    return dev_token(Settings(home=place.home), "bench", (Role.STAFF,), None, 3600)
+
+
+def wanted(number: int = 0) -> dict[str, Any]:
+    address = {
+        "street": ADDRESS.street,
+        "city": ADDRESS.city,
+        "postalCode": ADDRESS.postal_code,
+        "country": ADDRESS.country,
+    }
+    lines = [{"sku": sku, "quantity": 2} for sku in skus_of(number)]
+    customer = CUSTOMERS[number % len(CUSTOMERS)]
+    return {"customerId": customer, "lines": lines, "deliverTo": address}
+
+
+def our_order(place: Place) -> bytes:
+    """A request to place an order with the id `DUMMY`."""
+    return post(
+        {"query": OURS_PLACE, "variables": {"input": {"commandId": DUMMY, **wanted()}}},
+        token(place),
+    )
+
+
+def our_orders(place: Place) -> Iterator[bytes]:
+    return varied(our_order(place), DUMMY.encode(), lambda: str(uuid4()).encode())
+
+
+def crud_order() -> bytes:
+    order = wanted()
+    for line in order["lines"]:
+        line["unitPrice"] = "19.99"
+    return post({"query": CRUD_PLACE, "variables": {"input": order}})
+
+
+# -- figures
+
+
+async def placing(place: Place, log: Log, ours: Server, other: Server) -> list[Figure]:
+    behind: list[float] = []
+    orders = Load(
+        port=ours.port,
+        connections=WRITERS,
+        requests=our_orders(place),
+        marks=b'"placeOrder":{"errors":[],"receipt":{',
+    )
+    documents = Load(
+        port=other.port,
+        connections=WRITERS,
+        requests=cycle([crud_order()]),
+        marks=b'"placeOrder":{"id":',
+    )
+
+    async def placed() -> float:
+        rate = await orders.rate()
+        behind.append(await caught_up(log))
+        return rate
+
+    through_log, inserted = await in_turns(placed, documents.rate)
+    return [
+        Figure(
+            what="placeOrder over HTTP, 64 connections",
+            value=through_log,
+            unit="/s",
+            other=inserted,
+            against="Strawberry + Beanie, cached",
+            least=1.5,
+        ),
+        Figure(
+            what="read models behind when that load ends",
+            value=median(behind) * 1e3,
+            unit="ms",
+        ),
+    ]
+
+
+async def caught_up(log: Log) -> float:
+    """Waits until everything is projected, and says how long that took."""
+    started, head = time.perf_counter(), await log.head()
+    while (await checkpoint(log)).position < head.position:
+        await asyncio.sleep(0.005)
+    return time.perf_counter() - started
+
+
+async def asking(place: Place, log: Log, ours: Server, other: Server) -> list[Figure]:
+    orders, signed = our_orders(place), token(place)
+    our_ids = [
+        (await ask(ours.port, next(orders)))["data"]["placeOrder"]["receipt"]["aggregateId"]
+        for _ in range(READ_ORDERS)
+    ]
+    crud_ids = [
+        (await ask(other.port, crud_order()))["data"]["placeOrder"]["id"]
+        for _ in range(READ_ORDERS)
+    ]
+    await caught_up(log)
+    ours_asked = Load(
+        port=ours.port,
+        connections=READERS,
+        requests=cycle([post(order_query(id), signed) for id in our_ids]),
+        marks=b'"order":{"id":',
+    )
+    crud_asked = Load(
+        port=other.port,
+        connections=READERS,
+        requests=cycle([post(order_query(id)) for id in crud_ids]),
+        marks=b'"order":{"id":',
+    )
+    answered, found = await in_turns(ours_asked.rate, crud_asked.rate)
+    return [
+        Figure(
+            what="order(id) over HTTP, 16 connections",
+            value=answered,
+            unit="/s",
+            other=found,
+            against="Strawberry + Beanie, cached",
+            least=1.5,
+        )
+    ]
+
+
+def order_query(id: str) -> dict[str, Any]:
+    return {"query": ORDER, "variables": {"id": id}}
