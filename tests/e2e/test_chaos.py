@@ -120,7 +120,7 @@ async def torment(victim: Victim, sent: Sent) -> None:
 def verify(home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "api", "verify"],
-        env=environment(home),
+        env=environment(home, {}),
         capture_output=True,
         text=True,
         check=False,
