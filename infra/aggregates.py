@@ -54,15 +54,19 @@ class Aggregates:
     async def load(self, streams: Sequence[str]) -> dict[str, Versioned]:
         """The states of these streams from the log, in one call; remembered from now on."""
         loaded = {
-            stream: self.evolved(
-                stream,
-                Versioned(state=self.decider(stream).initial, version=0),
-                [recorded.event for recorded in events],
-            )
+            stream: self._folded(stream, [recorded.event for recorded in events])
             for stream, events in (await self._log.streams(streams)).items()
         }
         self.keep(loaded)
         return loaded
+
+    def _folded(self, stream: str, events: Sequence[Any]) -> Versioned:
+        """The state from nothing. What names no kind of aggregate (an id that a client made up)
+        has no state and no events."""
+        decider = self._deciders.get(stream.partition("-")[0])
+        if decider is None:
+            return Versioned(state=None, version=0)
+        return Versioned(state=decider.fold(events), version=len(events))
 
     def keep(self, states: dict[str, Versioned]) -> None:
         """Remember what has been committed."""

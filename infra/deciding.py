@@ -102,7 +102,8 @@ class Decisions:
         if joint is not None:
             changes = joint.decide(command, States(group.states))
         else:
-            changes = {own: self._single[type(command)].decide(command, group.states[own])}
+            decider = self._single[type(command)]
+            changes = {own: decider.decide(command, States(group.states).of(decider, own))}
         # After the rules: whoever may not know of a stream must not learn its version.
         actual = group.known[own].version
         if request.expected_version is not None and request.expected_version != actual:

@@ -9,6 +9,8 @@
 6. Events are chained by hash; the head of the chain sits with the position (see `chain`).
 """
 
+import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -25,6 +27,8 @@ EVENTS: Final = "events"
 COMMANDS: Final = "commands"
 COUNTERS: Final = "counters"
 SCAN_BATCH: Final = 5_000
+SCAN_AHEAD: Final = 2
+"""Batches that are fetched while one is worked on."""
 _DUPLICATE: Final = 11000
 
 
@@ -171,16 +175,40 @@ class Log:
     async def read(
         self, after: int, upto: int | None = None, limit: int = 0, **where: Any
     ) -> list[Recorded]:
-        """Events of positions above `after`, in order."""
-        return [self.decoded(doc) for doc in await self.stored(after, upto, limit, **where)]
+        """Events of positions above `after`, in order; decoded where they arrive, in the worker
+        thread, so that the event loop is not held up."""
+        place = {"$gt": after} if upto is None else {"$gt": after, "$lte": upto}
+        return await self.mongo.run(
+            lambda db: [
+                self.decoded(document)
+                for document in db[EVENTS].find(
+                    {"_id": place, **where}, sort=[("_id", 1)], limit=limit
+                )
+            ]
+        )
 
     async def scan(
         self, after: int = 0, upto: int | None = None, **where: Any
     ) -> AsyncIterator[list[Recorded]]:
-        """Events in order, in batches."""
-        while batch := await self.stored(after, upto, SCAN_BATCH, **where):
-            yield [self.decoded(doc) for doc in batch]
-            after = batch[-1]["_id"]
+        """Events in order, in batches, to where the log ends now unless told otherwise.
+
+        Positions are dense, so it is known where each batch begins: the next ones are fetched
+        while one is worked on.
+        """
+        end = (await self.head()).position if upto is None else upto
+        fetching: deque[asyncio.Task[list[Recorded]]] = deque()
+        try:
+            for start in range(after, end, SCAN_BATCH):
+                batch = self.read(start, min(start + SCAN_BATCH, end), **where)
+                fetching.append(asyncio.create_task(batch))
+                if len(fetching) > SCAN_AHEAD and (events := await fetching.popleft()):
+                    yield events
+            while fetching:
+                if events := await fetching.popleft():
+                    yield events
+        finally:
+            for task in fetching:
+                task.cancel()
 
     async def streams(self, names: Iterable[str]) -> dict[str, list[Recorded]]:
         """The events of each named stream, by version; an unknown stream has none."""
