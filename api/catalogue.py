@@ -23,7 +23,7 @@ from api.connections import (
 from api.context import Info
 from api.node import Node, after_receipt
 from api.rights import EVERYONE, STAFF
-from api.scalars import rate_of
+from api.scalars import Count, rate_of
 from api.values import Money, MoneyInput, basis_points
 from domain.product import AddProduct, DiscontinueProduct, RenameProduct, RepriceProduct, stream
 from readmodels.product_catalogue import PRODUCT_CATALOGUE, ProductListed, named, products
@@ -39,7 +39,7 @@ class Product(Node):
     name: str
     brand: str
     discontinued: bool
-    available: int = strawberry.field(description="Pieces that can be ordered now.")
+    available: Count = strawberry.field(description="Pieces that can be ordered now.")
     version: int
 
     @strawberry.field

@@ -21,7 +21,7 @@ from api.context import Info
 from api.customers import Customer
 from api.errors import ApiError, ErrorCode
 from api.rights import STAFF
-from api.scalars import CurrencyCode
+from api.scalars import Count, CurrencyCode
 from api.values import Money
 from domain.money import rounded
 from infra.codec import from_stored
@@ -48,7 +48,7 @@ class DailySales:
 
     day: date
     orders: int
-    units: int
+    units: Count
     cancelled_orders: int
     revenue: Money = strawberry.field(resolver=_revenue)
 
@@ -60,7 +60,7 @@ class ProductSales:
     sku: str
     region: str
     name: str
-    units: int
+    units: Count
     revenue: Money = strawberry.field(resolver=_revenue)
 
 

@@ -25,6 +25,7 @@ PARTITION: Final = 0
 
 Position = NewType("Position", int)
 CurrencyCode = NewType("CurrencyCode", str)
+Count = NewType("Count", int)
 
 
 def _text(kind: str, parse: Callable[[str], T]) -> Callable[[Any], T]:
@@ -104,6 +105,11 @@ SCALARS: Final[dict[object, ScalarDefinition]] = {
         _currency,
         str,
         "https://www.iso.org/iso-4217-currency-codes.html",
+    ),
+    Count: strawberry.scalar(
+        name="Count",
+        description="How many, as a number: sums of pieces may be more than an `Int` can say.",
+        serialize=int,
     ),
     datetime: _scalar(
         "DateTime",

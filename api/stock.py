@@ -22,6 +22,7 @@ from api.connections import (
 from api.context import Info
 from api.node import Node, after_receipt
 from api.rights import STAFF
+from api.scalars import Count
 from domain.checkout import ReserveOrder
 from domain.stock_item import (
     CountStock,
@@ -44,9 +45,9 @@ class StockLevel(Node):
 
     sku: str
     name: str
-    on_hand: int
-    reserved: int
-    available: int
+    on_hand: Count
+    reserved: Count
+    available: Count
     reorder_level: int
     low: bool = strawberry.field(description="Whether it is time to order again.")
     version: int

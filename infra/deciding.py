@@ -66,22 +66,22 @@ class Decisions:
         for request in requests:
             while new := [s for s in self._streams(request, group) if s not in group.known]:
                 found = {s: known for s in new if (known := self._aggregates.get(s))}
-                missing.update((s, None) for s in new if s not in found)
-                if not found:
-                    break
                 group.put(found)
+                if len(found) < len(new):
+                    missing.update((s, None) for s in new if s not in found)
+                    break  # once they are loaded, it is asked again
         return missing
 
-    def _streams(self, request: Request, group: Group) -> list[str]:
+    def _streams(self, request: Request, group: Group) -> Iterable[str]:
         """The streams of a command so far; the first one is its own."""
         command = request.command
         joint = self._joint.get(type(command))
         if joint is None:
-            return [self._single[type(command)].stream_of(command)]
-        return list(joint.streams(command, States(group.states)))
+            return (self._single[type(command)].stream_of(command),)
+        return joint.streams(command, States(group.states))
 
     def _answer(self, request: Request, group: Group) -> Answer:
-        own = self._streams(request, group)[0]
+        own = next(iter(self._streams(request, group)))
         try:
             changes = self._changes(request, own, group)
         except (DomainError, DomainErrors) as refusal:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from math import inf
 from typing import Any, Final, Protocol, TypeAlias
 
+import bson
 from pymongo import DeleteOne, ReplaceOne
 
 from domain.decider import message
@@ -100,16 +101,21 @@ class Folder:
         for key in keys:
             self._kept.setdefault(key, None)
 
-    def fold(self, touched: Touched) -> tuple[Changed, list[Parked]]:
-        """The documents after the batch with the position of their last event; what failed."""
+    def fold(self, touched: Touched, *, tried: bool = False) -> tuple[Changed, list[Parked]]:
+        """The documents after the batch with the position of their last event; what failed.
+
+        `tried` also tries whether MongoDB can hold each of them, which costs as much as writing.
+        """
         changed: Changed = {}
         failed: list[Parked] = []
         for key, events in touched.items():
             view, position = self._kept[key], 0
             for recorded in events:
                 try:
-                    view = self.projection.evolve(view, recorded, key)
-                    position = recorded.position
+                    after = self.projection.evolve(view, recorded, key)
+                    if tried and after is not None:
+                        bson.encode(document_of(key, after, recorded.position))
+                    view, position = after, recorded.position
                 except Exception as error:  # noqa: BLE001 a fold may fail in any way: park the key
                     failed.append(
                         Parked(

@@ -6,7 +6,8 @@
 3. The checkpoint names the position and the live generation of each read model. It is moved from
    exactly what was read, so a second projector, or a switch of generations, is noticed.
 4. A read model that another release has rebuilt is not folded any more by this one.
-5. A key whose fold fails is parked: its document stays as it was and waits, the rest goes on.
+5. A key whose fold fails, or gives what cannot be stored, is parked: its document stays as it was
+   and waits, the rest goes on.
 """
 
 import asyncio
@@ -14,6 +15,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
+
+from bson.errors import InvalidDocument
+from pymongo.errors import DocumentTooLarge
 
 from domain.decider import message
 from domain.recorded import Recorded
@@ -34,6 +38,9 @@ from infra.mongo import Session, SyncDatabase
 log = logging.getLogger("tidings.projector")
 
 CHECKPOINTS: Final = "checkpoints"
+UNSTORABLE: Final = (OverflowError, InvalidDocument, DocumentTooLarge)
+"""A number beyond 64 bits, or more than 16 MB."""
+
 BATCH: Final = 3_000
 """Events at most: the more at once, the fewer writes a document that many of them touch costs."""
 
@@ -137,7 +144,11 @@ class Projector:
                 if failed:
                     db[PARKED].insert_many([parked_document(p) for p in failed], session=session)
 
-        await self._mongo.transaction(write)
+        try:
+            await self._mongo.transaction(write)
+        except UNSTORABLE:  # one of the documents is to blame: find it, and park it
+            folded = [(folder, *folder.fold(keys, tried=True)) for folder, keys in touched]
+            await self._mongo.transaction(write)
         self._checkpoint = after
         metrics.PROJECTED.inc(len(events))
         metrics.PROJECTED_POSITION.set(after.position)

@@ -20,6 +20,7 @@ from beanie import Document, init_beanie
 from motor.motor_asyncio import AsyncIOMotorClient
 from pydantic import BaseModel, Field
 from starlette.applications import Starlette
+from starlette.routing import Route
 from strawberry.asgi import GraphQL
 from strawberry.extensions import ParserCache, ValidationCache
 
@@ -195,13 +196,9 @@ def create_app(uri: str, database: str) -> Starlette:
         client.close()
 
     schema = strawberry.Schema(
-        query=Query,
-        mutation=Mutation,
-        extensions=[ParserCache(maxsize=100), ValidationCache(maxsize=100)],
+        query=Query, mutation=Mutation, extensions=[ParserCache, ValidationCache]
     )
-    app = Starlette(lifespan=connected)
-    app.add_route("/graphql", OrjsonGraphQL(schema))
-    return app
+    return Starlette(lifespan=connected, routes=[Route("/graphql", OrjsonGraphQL(schema))])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A load generator that costs little: keep-alive connections over raw streams, bodies made ahead."""
+"""A load generator that costs little: keep-alive connections, raw streams, bodies ready made."""
 
 import asyncio
 import re
@@ -64,7 +64,7 @@ class Load:
     connections: int
     requests: Iterator[bytes]
     marks: bytes
-    seconds: float = 3.0
+    seconds: float = 2.0
 
     async def rate(self) -> float:
         """Answers per second."""

@@ -98,8 +98,8 @@ async def place_orders(connection: Connection, signed: str, clock: Clock, custom
     begun = time.perf_counter()
     for number in range(COMMANDS + WARM_UP):
         await asyncio.sleep(max(0.0, begun + number / A_SECOND - time.perf_counter()))
-        id = str(uuid4())
-        order = {"commandId": id, **wanted(), "customerId": CUSTOMERS[number % customers]}
+        command = str(uuid4())
+        order = {"commandId": command, **wanted(), "customerId": CUSTOMERS[number % customers]}
         request = post({"query": OURS_PLACE, "variables": {"input": order}}, signed)
-        clock.started[id.encode()] = time.perf_counter()
+        clock.started[command.encode()] = time.perf_counter()
         await connection.ask(request)

@@ -137,7 +137,7 @@ async def placing(place: Place, log: Log, ours: Server, other: Server) -> list[F
 async def caught_up(log: Log) -> float:
     """Waits until everything is projected, and says how long that took."""
     started, head = time.perf_counter(), await log.head()
-    while (await checkpoint(log)).position < head.position:
+    while (await checkpoint(log)).position < head.position:  # noqa: ASYNC110  another process moves it
         await asyncio.sleep(0.005)
     return time.perf_counter() - started
 
@@ -156,13 +156,13 @@ async def asking(place: Place, log: Log, ours: Server, other: Server) -> list[Fi
     ours_asked = Load(
         port=ours.port,
         connections=READERS,
-        requests=cycle([post(order_query(id), signed) for id in our_ids]),
+        requests=cycle([post(order_query(order), signed) for order in our_ids]),
         marks=b'"order":{"id":',
     )
     crud_asked = Load(
         port=other.port,
         connections=READERS,
-        requests=cycle([post(order_query(id)) for id in crud_ids]),
+        requests=cycle([post(order_query(order)) for order in crud_ids]),
         marks=b'"order":{"id":',
     )
     answered, found = await in_turns(ours_asked.rate, crud_asked.rate)
@@ -178,5 +178,5 @@ async def asking(place: Place, log: Log, ours: Server, other: Server) -> list[Fi
     ]
 
 
-def order_query(id: str) -> dict[str, Any]:
-    return {"query": ORDER, "variables": {"id": id}}
+def order_query(order: str) -> dict[str, Any]:
+    return {"query": ORDER, "variables": {"id": order}}

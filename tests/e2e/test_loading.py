@@ -16,7 +16,7 @@ from pymongo.database import Database
 from rich.console import Console
 
 from api.auth import Role, dev_token
-from api.loading.senders import ACTOR, OverHttp
+from api.loading.senders import ACTOR, Away, OverHttp
 from api.loading.stories import Source, Stage, command_id
 from api.loading.telling import Told, bars, tell
 from api.loading.tpch import tpch
@@ -115,3 +115,20 @@ def test_without_duckdb_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_scale_has_bounds(scale: float) -> None:
     with pytest.raises(SettingInvalid, match="--scale"):
         tpch(scale)
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "body"),
+    [
+        (429, 7, b'{"errors": [{"message": "m", "extensions": {"code": "RATE_LIMITED"}}]}'),
+        (503, 1, b'{"errors": [{"message": "m", "extensions": {"code": "OVERLOADED"}}]}'),
+        (200, 0, b'{"errors": [{"message": "m", "extensions": {"code": "TIMEOUT"}}]}'),
+        (502, 0, b"<html>Bad Gateway</html>"),
+    ],
+)
+def test_what_passes_is_waited_for(status: int, retry_after: float, body: bytes) -> None:
+    sender = OverHttp("http://127.0.0.1", "token")
+    with pytest.raises(Away) as away:
+        sender._outcome(status, retry_after, body)
+    assert away.value.seconds == retry_after
+    sender.close()

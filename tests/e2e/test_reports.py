@@ -107,3 +107,19 @@ async def test_reports_answer_or_refuse_at_their_edges(
     staff: Client, field: str, code: str | None
 ) -> None:
     assert (await staff.answer(f"{{ {field} }}")).codes == ([code] if code else [])
+
+
+async def test_sums_of_pieces_may_be_more_than_32_bits_hold(shop: Shop) -> None:
+    customer, sku = await shop.customer(), await shop.product(price="0.01")
+    for _ in range(22):
+        day: dict[str, Any] = {"at": "1998-07-01T10:00:00Z"}
+        order = await shop.order(customer, *[sku] * 100, quantity=1_000_000, **day)
+    found = await shop.staff.run(
+        """query ($at: Position, $sku: String) {
+          salesByDay(from: "1998-07-01", to: "1998-07-01", atLeast: $at) { units }
+          salesByProduct(where: { sku: { eq: $sku } }) { nodes { units } } }""",
+        at=order["position"],
+        sku=sku,
+    )
+    assert found["salesByDay"] == [{"units": 2_200_000_000}]
+    assert found["salesByProduct"]["nodes"] == [{"units": 2_200_000_000}]

@@ -5,6 +5,7 @@ import gc
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from infra.reads import Reads, Snapshot
 from tests.infra import toy
 from tests.infra.parts import Seen, asked, handle_all, projecting, running, until
 
-ALL_JARS = "jar-"
+ALL_JARS = "jars"
 
 
 def contents(reads: Reads, *, latest_wins: bool = True) -> DocumentSource:
@@ -108,6 +109,10 @@ async def collecting(source: AsyncGenerator[Change, None]) -> AsyncIterator[list
         yield told
 
 
+def told_of(told: Sequence[Change], position: int) -> bool:
+    return position in positions(told)
+
+
 def positions(told: Sequence[Change]) -> list[int]:
     return [change.position for change in told]
 
@@ -140,8 +145,8 @@ async def test_a_topic_is_told_no_others(opened: Opened) -> None:
 async def test_documents_are_told_as_they_are_at_their_position(opened: Opened) -> None:
     async with collecting(opened.changes.follow("contents", ALL_JARS)) as told:
         for expected in range(1, 4):
-            position = await opened.put("a")
-            await until(lambda position=position: position in positions(told))
+            await opened.put("a")
+            await until(partial(told_of, told, expected))
             assert told[-1].value.marbles == expected
     assert [change.key for change in told] == ["a"] * 3
 
@@ -369,11 +374,13 @@ async def test_one_that_comes_before_anything_is_known_does_not_get_the_whole_lo
     reads = Reads(log.mongo)
     events = Counting(EventSource(log))
     changes = Changes(log, reads, (events,))
-    async with collecting(changes.follow("events")) as told:
-        async with running(reads.follow(), changes.run()):
-            await handle_all(handler, [toy.Put(jar="a")])
-            await projector.run_to_end()
-            await until(lambda: told)
+    async with (
+        collecting(changes.follow("events")) as told,
+        running(reads.follow(), changes.run()),
+    ):
+        await handle_all(handler, [toy.Put(jar="a")])
+        await projector.run_to_end()
+        await until(lambda: told)
     assert positions(told) == [51]
 
 

@@ -60,6 +60,7 @@ class TooFewMarbles(DomainError):
 class JarIsSealed(DomainError):
     text = "The jar {jar} is sealed."
     jar: str
+    path: tuple[str, ...] = ()
 
 
 @message

@@ -1,0 +1,64 @@
+"""Settings from the environment."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from infra.settings import Limits, SettingInvalid, Settings, read_settings
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    assert read_settings({"PATH": "/bin"}) == Settings()
+
+
+def test_each_kind_of_setting_is_read() -> None:
+    found = read_settings(
+        {
+            "MONGODB_URI": "mongodb://db/",
+            "TIDINGS_HOME": "/srv/tidings",
+            "TIDINGS_PORT": "80",
+            "TIDINGS_PRODUCTION": "True",
+            "TIDINGS_ALLOWED_ORIGINS": "https://a.example, https://b.example,",
+            "TIDINGS_JWT_ISSUER": "https://id.example",
+            "TIDINGS_AT_LEAST_SECONDS": "0.5",
+            "TIDINGS_LIMIT_DEPTH": "4",
+            "TIDINGS_LIMIT_SECONDS": "2.5",
+        }
+    )
+    assert found == Settings(
+        mongodb_uri="mongodb://db/",
+        home=Path("/srv/tidings"),
+        port=80,
+        production=True,
+        allowed_origins=("https://a.example", "https://b.example"),
+        jwt_issuer="https://id.example",
+        at_least_seconds=0.5,
+        limits=Limits(depth=4, seconds=2.5),
+    )
+
+
+@pytest.mark.parametrize("limit", fields(Limits), ids=lambda limit: limit.name)
+def test_every_limit_can_be_set(limit: object) -> None:
+    name = getattr(limit, "name", "")
+    assert getattr(read_settings({f"TIDINGS_LIMIT_{name.upper()}": "7"}).limits, name) == 7
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", True), ("true", True), ("0", False)])
+def test_yes_and_no(text: str, *, value: bool) -> None:
+    assert read_settings({"TIDINGS_PRODUCTION": text}).production is value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kind"),
+    [
+        ("TIDINGS_PORT", "http", "int"),
+        ("TIDINGS_PORT", "", "int"),
+        ("TIDINGS_PRODUCTION", "yes please", "bool"),
+        ("TIDINGS_DRAIN_SECONDS", "soon", "float"),
+        ("TIDINGS_LIMIT_TOKENS", "1e3", "int"),
+    ],
+)
+def test_what_cannot_be_understood_is_named(name: str, text: str, kind: str) -> None:
+    with pytest.raises(SettingInvalid, match=f"^{name}='{text}' is not a valid {kind}$"):
+        read_settings({name: text})
