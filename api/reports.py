@@ -55,10 +55,10 @@ class DailySales:
 
 @strawberry.type
 class ProductSales:
-    """What was ordered of a product by customers of a region."""
+    """What was ordered of a product, by customers of a region or by all (`region` is null)."""
 
     sku: str
-    region: str
+    region: str | None
     name: str
     units: Count
     revenue: Money = strawberry.field(resolver=_revenue)
@@ -141,12 +141,17 @@ class ReportQuery:
         rows = await info.context.select(SALES_BY_DAY, query)
         return cast(list[DailySales], [row.view for row in rows])
 
-    @strawberry.field(metadata=STAFF, description="Best sold first, unless asked otherwise.")
+    @strawberry.field(
+        metadata=STAFF,
+        description="Products, or with `byRegion` products in each region; best sold first, unless "
+        "asked otherwise.",
+    )
     async def sales_by_product(
         self,
         info: Info,
         where: ProductSalesWhere | None = None,
         order_by: list[ProductSalesOrder] | None = None,
+        by_region: bool = False,
         first: int | None = 20,
         after: str | None = None,
         last: int | None = None,
@@ -154,7 +159,9 @@ class ReportQuery:
         at_least: AtLeast = None,
     ) -> Connection[ProductSales]:
         page = page_of(first, after, last, before)
-        query = refusing(lambda: sales_by_product(conditions(where), sorts(order_by), page))
+        wanted, order = conditions(where), sorts(order_by)
+        by_region = by_region or any(condition.field == "region" for condition in wanted)
+        query = refusing(lambda: sales_by_product(wanted, order, page, by_region=by_region))
         await info.context.at(at_least)
         return cast(Connection[ProductSales], await connect(info, SALES_BY_PRODUCT, query))
 

@@ -49,7 +49,7 @@ class Together:
         while shared := self._next.pop(place, None):
             try:
                 shared.found.set_result(await fetch(list(shared.keys)))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 whoever asked must learn of it, whatever it is
                 shared.found.set_exception(error)
                 shared.found.exception()  # seen, even where all who asked have gone
         del self._under_way[place]

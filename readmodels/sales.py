@@ -117,11 +117,13 @@ SALES_BY_DAY: Final = Projection(
 
 @message
 class ProductSales:
-    """`name` is what the product was called when it was last ordered."""
+    """Of one region, or of all together (`region` is None then). `name` is what the product was
+    called when it was last ordered."""
 
     sku: str
-    region: str
+    region: str | None
     currency: str
+    everywhere: bool
     name: str = ""
     units: int = 0
     revenue_exact: int = 0
@@ -130,16 +132,28 @@ class ProductSales:
 def keys_by_product(recorded: Recorded) -> Iterable[str]:
     event: Sold = recorded.event
     skus = dict.fromkeys(line.sku for line in event.lines)
-    return [joined(sku, event.region, event.currency) for sku in skus]
+    return [
+        key
+        for sku in skus
+        for key in (
+            joined(sku, event.currency),
+            joined(sku, event.currency, event.region),
+        )
+    ]
 
 
 def evolve_product(sales: ProductSales | None, recorded: Recorded, key: str) -> ProductSales | None:
     event: Sold = recorded.event
-    sku = sales.sku if sales else parted(key)[0]
+    sku, currency, *region = parted(key)
     lines = [line for line in event.lines if line.sku == sku]
     units, exact = _amounts(lines)
     if isinstance(event, OrderPlaced):
-        sales = sales or ProductSales(sku=sku, region=event.region, currency=event.currency)
+        sales = sales or ProductSales(
+            sku=sku,
+            region=region[0] if region else None,
+            currency=currency,
+            everywhere=not region,
+        )
         return replace(
             sales,
             name=lines[-1].name,
@@ -164,10 +178,15 @@ BEST_FIRST: Final = (Sort("revenue_exact", descending=True),)
 
 
 def sales_by_product(
-    where: Sequence[Condition] = (), order_by: Sequence[Sort] = (), page: Page = FIRST_PAGE
+    where: Sequence[Condition] = (),
+    order_by: Sequence[Sort] = (),
+    page: Page = FIRST_PAGE,
+    *,
+    by_region: bool = False,
 ) -> Select:
-    """A page of products and regions, by revenue unless another order is asked for."""
-    return select(PRODUCT_FIELDS, where, order_by or BEST_FIRST, page)
+    """A page of products (and regions), the best sold first unless asked otherwise."""
+    kind = {"everywhere": {"$eq": not by_region}}
+    return select(PRODUCT_FIELDS, where, order_by or BEST_FIRST, page, always=kind)
 
 
 SALES_BY_PRODUCT: Final = Projection(
@@ -178,9 +197,9 @@ SALES_BY_PRODUCT: Final = Projection(
     keys=keys_by_product,
     evolve=evolve_product,
     indexes=(
-        index("sku"),
-        index("region", "revenue_exact"),
-        index("currency", "revenue_exact"),
-        index("revenue_exact"),
+        index("everywhere", "sku"),
+        index("everywhere", "region", "revenue_exact"),
+        index("everywhere", "currency", "revenue_exact"),
+        index("everywhere", "revenue_exact"),
     ),
 )

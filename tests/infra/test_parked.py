@@ -150,6 +150,31 @@ async def test_a_skip_comes_as_far_as_the_next_event_that_fails(
     assert await parked_keys(log) == []
 
 
+async def test_what_comes_during_a_retry_is_not_left_out(
+    log: Log, handler: CommandHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents, projector = await poisoned(log, handler)
+    await projector.run_to_end()
+    (parked,) = await parked_keys(log)
+    contents.poison.clear()
+    transaction = log.mongo.transaction
+
+    async def later(work: Any) -> Any:
+        with monkeypatch.context() as as_it_was:
+            as_it_was.setattr(log.mongo, "transaction", transaction)
+            await handle_all(handler, [toy.Put(jar="a"), toy.Put(jar="b")])
+            await projector.run_to_end()
+            return await log.mongo.transaction(work)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(log.mongo, "transaction", later)
+        await retry(log, contents, parked)
+    assert await content(log) == {"a": 112, "b": 3}
+    await handler.handle(asked(toy.Put(jar="a")))
+    await projector.run_to_end()
+    assert await problems(log, (contents, toy.TALLIES)) == []
+
+
 async def test_a_retry_while_events_flow(log: Log, handler: CommandHandler) -> None:
     contents, projector = await poisoned(log, handler)
     async with projecting(log, projector):

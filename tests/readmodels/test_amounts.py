@@ -60,33 +60,39 @@ def test_a_cancelled_order_is_taken_off_the_day_it_was_placed_on() -> None:
 
 def test_cancelling_what_was_never_placed_takes_nothing_off() -> None:
     given(SALES_BY_DAY, CANCELLED).then_none("2026-03-14:EUR")
-    given(SALES_BY_PRODUCT, CANCELLED).then_none("tea:EU:EUR")
+    given(SALES_BY_PRODUCT, CANCELLED).then_none("tea:EUR:EU")
 
 
 def test_all_lines_of_a_product_count_together() -> None:
     sales = given(SALES_BY_PRODUCT, PLACED, LATER)
-    sales.then_keys("tea:EU:EUR", "cup:EU:EUR")
-    sales.then(
-        "tea:EU:EUR",
-        ProductSales(
-            sku="tea",
-            region="EU",
-            currency="EUR",
-            name="Best tea",
-            units=8,
-            revenue_exact=2 * (TEA_EXACT + MORE_TEA_EXACT),
-        ),
+    sales.then_keys("tea:EUR", "tea:EUR:EU", "cup:EUR", "cup:EUR:EU")
+    tea = ProductSales(
+        sku="tea",
+        region="EU",
+        currency="EUR",
+        everywhere=False,
+        name="Best tea",
+        units=8,
+        revenue_exact=2 * (TEA_EXACT + MORE_TEA_EXACT),
     )
+    sales.then("tea:EUR:EU", tea)
+    sales.then("tea:EUR", replace(tea, region=None, everywhere=True))
+
+
+def test_regions_are_told_apart_and_together() -> None:
+    elsewhere = replace(PLACED, region="")
+    sales = given(SALES_BY_PRODUCT, PLACED, elsewhere)
+    assert [sales.document(f"tea:EUR{key}").units for key in ("", ":EU", ":")] == [8, 4, 4]
 
 
 def test_a_cancelled_order_is_taken_off_its_products() -> None:
-    cup = given(SALES_BY_PRODUCT, PLACED, LATER, CANCELLED).document("cup:EU:EUR")
+    cup = given(SALES_BY_PRODUCT, PLACED, LATER, CANCELLED).document("cup:EUR:EU")
     assert (cup.units, cup.revenue_exact) == (1, CUP_EXACT)
 
 
 def test_a_colon_in_a_sku_confuses_nothing() -> None:
     odd = replace(PLACED, lines=(replace(TEA, sku="tea:100%"),))
-    sales = given(SALES_BY_PRODUCT, odd).document("tea%3A100%25:EU:EUR")
+    sales = given(SALES_BY_PRODUCT, odd).document("tea%3A100%25:EUR:EU")
     assert (sales.sku, sales.units) == ("tea:100%", 3)
 
 

@@ -116,7 +116,7 @@ LISTINGS: tuple[tuple[Projection[Any], Mapping[str, Field], dict[str, Any] | Non
         {"listed": {"$eq": True}},
     ),
     (stock_levels.STOCK_LEVELS, stock_levels.FIELDS, None),
-    (sales.SALES_BY_PRODUCT, sales.PRODUCT_FIELDS, None),
+    (sales.SALES_BY_PRODUCT, sales.PRODUCT_FIELDS, {"everywhere": {"$eq": True}}),
     (RETURNS, returns.FIELDS, None),
     (notifications.NOTIFICATIONS, notifications.FIELDS, None),
 )
