@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.status import Status
 
 from api.runtime import open_log, project_events
-from infra.parked import StillFailing, parked_keys, retry, skip
+from infra.parked import NoLongerParked, StillFailing, parked_keys, retry, skip
 from infra.rebuild import prepare_read_models
 from infra.rebuild import rebuild as rebuild_one
 from infra.settings import SettingInvalid, Settings
@@ -80,4 +80,6 @@ async def parked(settings: Settings, action: str, projection: str | None, key: s
                     outcome = "goes on"
                 except StillFailing as failing:
                     outcome = f"still fails {failing}"
+                except NoLongerParked:
+                    outcome = "goes on already"
             console.print(f"{waiting.projection}/{waiting.key} {outcome}", highlight=False)

@@ -89,7 +89,7 @@ class Mongo:
             for name, options in collections.items():
                 if name not in existing:
                     try:
-                        db.create_collection(name, **options)
+                        db.create_collection(name, check_exists=False, **options)
                     except PyMongoError as error:
                         if getattr(error, "code", None) != 48:  # another process was faster
                             raise
