@@ -56,7 +56,9 @@ def _token(settings: Settings) -> Callable[[], str] | None:
     """Makes development tokens, where there are such."""
     if settings.jwt_issuer is not None:
         return None
-    return lambda: dev_token(settings, "playground", tuple(Role), None, TOKEN_SECONDS)
+    return lambda: dev_token(
+        settings, "playground", (Role.STAFF, Role.OPERATOR), None, TOKEN_SECONDS
+    )
 
 
 def _operators(runtime: Runtime, drain: Drain) -> list[Route]:

@@ -1,20 +1,16 @@
 """Documents asked for by key, those of many requests in one call.
 
-1. Who asks while few calls are under way is served at once; who asks meanwhile shares the next
-   call. So a busy server makes fewer calls, and a request alone waits for nobody.
+1. Who asks while no call is under way is served at once; who asks meanwhile shares the next call.
+   So a busy server makes fewer calls, and a request alone waits for nobody.
 2. A caller that goes away does not take the answer from the others.
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Any, Final, TypeAlias
 
 MOST_KEYS: Final = 500
 """In one shared call; who asks for more than are left has a call of its own."""
-
-MOST_CALLS: Final = 1
-"""Under way in one place: while one is on its way, another can be worked on."""
 
 Found: TypeAlias = dict[str, Any]
 Fetch: TypeAlias = Callable[[list[str]], Awaitable[Found]]
@@ -33,7 +29,7 @@ class Together:
 
     def __init__(self) -> None:
         self._next: dict[Hashable, _Shared] = {}
-        self._under_way: defaultdict[Hashable, set[asyncio.Task[None]]] = defaultdict(set)
+        self._under_way: dict[Hashable, asyncio.Task[None]] = {}
 
     async def get(self, place: Hashable, keys: Iterable[str], fetch: Fetch) -> Found:
         """What there is under these keys; equal places have an equal `fetch`."""
@@ -43,8 +39,8 @@ class Together:
             return await fetch(list(wanted))
         self._next[place] = waiting
         waiting.keys.update(wanted)
-        if len(self._under_way[place]) < MOST_CALLS:
-            self._under_way[place].add(asyncio.create_task(self._serve(place, fetch)))
+        if place not in self._under_way:
+            self._under_way[place] = asyncio.create_task(self._serve(place, fetch))
         found = await asyncio.shield(waiting.found)
         return {key: found[key] for key in wanted if key in found}
 
@@ -56,8 +52,4 @@ class Together:
             except Exception as error:  # noqa: BLE001 whoever asked must learn of it, whatever it is
                 shared.found.set_exception(error)
                 shared.found.exception()  # seen, even where all who asked have gone
-        this = asyncio.current_task()
-        assert this is not None, "it runs as a task"
-        self._under_way[place].discard(this)
-        if not self._under_way[place]:
-            del self._under_way[place]
+        del self._under_way[place]

@@ -79,5 +79,5 @@ async def test_many_keys_are_a_call_of_their_own(monkeypatch: pytest.MonkeyPatch
     found = await asyncio.gather(
         shared.get("p", "ab", store.fetch), shared.get("p", "bc", store.fetch)
     )
-    assert found == [{"a": "A", "b": "B"}, {"b": "B", "c": "C"}]
+    assert list(found) == [{"a": "A", "b": "B"}, {"b": "B", "c": "C"}]
     assert sorted(store.calls) == [["a", "b"], ["b", "c"]]
