@@ -44,6 +44,10 @@ class Aggregates:
         state = self.decider(stream).fold(events, before.state)
         return Versioned(state=state, version=before.version + len(events))
 
+    def before(self, stream: str) -> Versioned:
+        """The state of a stream before its first event."""
+        return self._folded(stream, ())
+
     def get(self, stream: str) -> Versioned | None:
         """The remembered state, if there is one."""
         found = self._kept.get(stream)

@@ -104,7 +104,7 @@ class CommandHandler:
     async def _commit(self, group: list[_Waiting]) -> None:
         attempt = 0
         try:
-            while not await self._attempt(group):
+            while not await self._attempt(group, trusting=attempt == 0):
                 attempt += 1
                 group = [waiting for waiting in group if not waiting.answer.done()]
                 if attempt == ATTEMPTS:
@@ -123,7 +123,7 @@ class CommandHandler:
             else:
                 await self._commit([waiting])
 
-    async def _attempt(self, group: list[_Waiting]) -> bool:
+    async def _attempt(self, group: list[_Waiting], *, trusting: bool) -> bool:
         """Decide and append; False when it has to be done again on newer facts."""
         if self._repeats:
             group = await self._not_seen(group)
@@ -131,7 +131,8 @@ class CommandHandler:
             return True
         if self._head is None:
             self._head = await self._log.head()
-        decided = await self._decisions.decide([w.request for w in group], self._head)
+        requests = [waiting.request for waiting in group]
+        decided = await self._decisions.decide(requests, self._head, trusting=trusting)
         answers = decided.answers
         records = [self._codec.record(w.identity, a) for w, a in zip(group, answers, strict=True)]
         try:

@@ -111,10 +111,10 @@ class Log:
             )
             if not moved.matched_count:
                 raise Behind
+            if commands:  # first: what a repeat would append is none of its events' fault
+                _insert(db, COMMANDS, commands, session, CommandSeen)
             if documents:
                 _insert(db, EVENTS, documents, session, VersionTaken)
-            if commands:
-                _insert(db, COMMANDS, commands, session, CommandSeen)
             return after
 
         after = await self.mongo.transaction(write)

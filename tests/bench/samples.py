@@ -25,7 +25,11 @@ AT: Final = now()
 
 
 def request(command: Any) -> Request:
-    return Request(command=command, command_id=str(uuid4()), actor="bench")
+    """As the API makes it: an order is named after the command that places it."""
+    command_id = str(uuid4())
+    if isinstance(command, PlaceOrder):
+        command_id = command.order_id.removeprefix("order-")
+    return Request(command=command, command_id=command_id, actor="bench")
 
 
 def catalogue() -> list[Request]:
