@@ -36,4 +36,5 @@ def configure_logs(level: str) -> None:
         structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared)
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("pymongo").setLevel(logging.WARNING)
+    for talkative in ("pymongo", "uvicorn", "httpx", "httpcore"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
