@@ -48,7 +48,7 @@ class Context:
         self._reads, self._handler = reads, handler
         self._seconds = at_least_seconds
         self._wanted = 0
-        self._snapshot: asyncio.Task[Snapshot] | None = None
+        self._snapshot: Snapshot | None = None
         self._position: int | None = None
 
     # -- who asks
@@ -70,27 +70,27 @@ class Context:
     async def at(self, at_least: int | None = None) -> Snapshot:
         """The operation's snapshot, at or after `at_least`."""
         self._wanted = max(self._wanted, at_least or 0)
-        current = self._snapshot
-        if current is not None and current.done() and not current.exception():
-            if current.result().position >= self._wanted:
-                return current.result()
-            current = None
-        if current is None or current.done():
-            current = self._snapshot = asyncio.ensure_future(self._choose())
-        return await asyncio.shield(current)
+        if not self._is_chosen():
+            await asyncio.sleep(0)  # by the next turn all root fields have asked
+        if not self._is_chosen():
+            snapshot = await self._newest()
+            if not self._is_chosen():  # another root field may have been faster
+                self._snapshot, self._position = snapshot, snapshot.position
+        assert self._snapshot is not None, "it has been chosen"
+        return self._snapshot
 
-    async def _choose(self) -> Snapshot:
-        """Runs in the turn after the one that asked first: by then all root fields have asked."""
+    def _is_chosen(self) -> bool:
+        return self._snapshot is not None and self._snapshot.position >= self._wanted
+
+    async def _newest(self) -> Snapshot:
         try:
-            snapshot = await self._reads.snapshot(self._wanted, self._seconds)
+            return await self._reads.snapshot(self._wanted, self._seconds)
         except ReadModelBehind as behind:
             raise ApiError(
                 ErrorCode.READ_MODEL_BEHIND,
                 f"Position {position_text(behind.wanted)} is not readable yet: the read models "
                 f"are at {position_text(behind.reached)}. Ask again.",
             ) from behind
-        self._position = snapshot.position
-        return snapshot
 
     def renew(self, position: int) -> None:
         """Begin anew for the next message of a subscription."""

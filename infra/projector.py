@@ -43,6 +43,10 @@ UNSTORABLE: Final = (OverflowError, InvalidDocument, DocumentTooLarge)
 
 BATCH: Final = 3_000
 """Events at most: the more at once, the fewer writes a document that many of them touch costs."""
+CROWD: Final = 16
+"""Events in a batch that tell of many commands at once."""
+REST: Final = 0.02
+"""Seconds between the batches of a crowd."""
 
 
 @message
@@ -177,7 +181,7 @@ async def keep_projecting(projector: Projector, wake: asyncio.Event, seconds: fl
     while True:
         wake.clear()
         try:
-            await projector.run_to_end()
+            await _catch_up(projector)
         except Exception:
             log.exception("projecting failed; trying again")
             projector.forget()
@@ -187,3 +191,11 @@ async def keep_projecting(projector: Projector, wake: asyncio.Event, seconds: fl
                 await wake.wait()
         except TimeoutError:
             continue
+
+
+async def _catch_up(projector: Projector) -> None:
+    """Project until nothing is left. A batch costs the same calls whatever its size: where many
+    come at once the next one is given time to grow, unless it is full anyway."""
+    while events := await projector.run_once():
+        if CROWD <= events < BATCH:
+            await asyncio.sleep(REST)

@@ -29,6 +29,11 @@ class Server:
                 return int(line.split()[1]) / 1024
         raise LookupError("no VmRSS")
 
+    def cpu_seconds(self) -> float:
+        """Spent so far, by the same source."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
 
 def free_port() -> int:
     with socket.socket() as listener:
