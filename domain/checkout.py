@@ -2,8 +2,10 @@
 
 1. Placing an order: the customer is known and not suspended; a line's name, price and tax come
    from the catalogue unless given; the address is the customer's unless given.
-2. Reserving an order: every line that has not been dispatched is kept in stock, or none.
-3. Dispatching lines: they leave the stock and the order knows it, both or neither.
+2. Reserving an order: every line is kept in stock, or none; the order knows which.
+3. Releasing an order: what is kept for it is free again.
+4. Dispatching lines, and sending a shipment: they leave the stock and the order knows it, both
+   or neither.
 """
 
 from collections import Counter
@@ -25,10 +27,13 @@ from domain.decider import (
 from domain.order import (
     ORDER,
     MarkLinesDispatched,
-    Order,
-    OrderIsCancelled,
+    OrderLinesDispatched,
+    OrderNotReserved,
+    OrderPlaced,
+    OrderReserved,
     OrderUnknown,
     PlaceOrder,
+    Shortage,
     Stage,
     dispatch,
     place,
@@ -37,7 +42,21 @@ from domain.order import (
 from domain.order_line import Line, LineWanted, Progress
 from domain.product import PRODUCT, ProductIsDiscontinued, ProductUnknown
 from domain.product import stream as product_stream
-from domain.stock_item import STOCK_ITEM, DespatchStock, ReserveStock, StockItem, despatch, reserve
+from domain.shipment import SHIPMENT, SendShipment, ShipmentSent
+from domain.stock_item import (
+    STOCK_ITEM,
+    DespatchStock,
+    InsufficientStock,
+    ReleaseStock,
+    ReserveStock,
+    StockDespatched,
+    StockItem,
+    StockReleased,
+    StockReserved,
+    despatch,
+    release,
+    reserve,
+)
 from domain.stock_item import stream as stock_stream
 
 
@@ -108,6 +127,12 @@ class ReserveOrder:
 
 
 @message
+class ReleaseOrder:
+    order_id: str
+    at: datetime
+
+
+@message
 class DispatchLines:
     """`lines` are line numbers, from 1."""
 
@@ -116,16 +141,9 @@ class DispatchLines:
     at: datetime
 
 
-def _order(command: ReserveOrder | DispatchLines, states: States) -> Order:
-    order = states.of(ORDER, command.order_id)
-    if order.stage is Stage.NEW:
-        raise OrderUnknown(order_id=command.order_id)
-    if order.stage is Stage.CANCELLED:
-        raise OrderIsCancelled(order_id=command.order_id)
-    return order
-
-
-def _stock_of_lines(command: ReserveOrder | DispatchLines, states: States) -> Iterable[str]:
+def _stock_of_lines(
+    command: ReserveOrder | ReleaseOrder | DispatchLines, states: States
+) -> Iterable[str]:
     yield command.order_id
     for line in states.of(ORDER, command.order_id).lines:
         yield stock_stream(line.sku)
@@ -151,17 +169,44 @@ def _for_each_product(
 
 
 def _reserve(command: ReserveOrder, states: States) -> dict[str, list[Any]]:
+    """All lines or none. What was cancelled, or reserved already, needs nothing any more."""
+
     def keep(sku: str, quantity: int, item: StockItem) -> list[Any]:
         wanted = ReserveStock(sku=sku, order_id=command.order_id, quantity=quantity, at=command.at)
         return list(reserve(wanted, item))
 
-    order = _order(command, states)
+    order = states.of(ORDER, command.order_id)
+    if order.stage is Stage.NEW:
+        raise OrderUnknown(order_id=command.order_id)
+    if order.stage is not Stage.PLACED:
+        return {}
+    facts: dict[str, Any] = {
+        "order_id": command.order_id,
+        "customer_id": order.customer_id,
+        "at": command.at,
+    }
     waiting = (
         line
         for line, step in zip(order.lines, order.progress, strict=True)
         if step is Progress.ORDERED
     )
-    return _for_each_product(waiting, states, keep)
+    try:
+        kept = _for_each_product(waiting, states, keep)
+    except (DomainError, DomainErrors) as refusal:
+        shortages = tuple(
+            Shortage(sku=error.sku, requested=error.requested, available=error.available)
+            for error in refusal.errors
+            if isinstance(error, InsufficientStock)
+        )
+        return {command.order_id: [OrderNotReserved(shortages=shortages, **facts)]}
+    return {command.order_id: [OrderReserved(**facts)], **kept}
+
+
+def _release(command: ReleaseOrder, states: States) -> dict[str, list[Any]]:
+    def free(sku: str, _: int, item: StockItem) -> list[Any]:
+        return list(release(ReleaseStock(sku=sku, order_id=command.order_id, at=command.at), item))
+
+    return _for_each_product(states.of(ORDER, command.order_id).lines, states, free)
 
 
 def _dispatch(command: DispatchLines, states: States) -> dict[str, list[Any]]:
@@ -169,15 +214,44 @@ def _dispatch(command: DispatchLines, states: States) -> dict[str, list[Any]]:
         wanted = DespatchStock(sku=sku, order_id=command.order_id, quantity=quantity, at=command.at)
         return list(despatch(wanted, item))
 
-    order = _order(command, states)
+    order = states.of(ORDER, command.order_id)
+    if order.stage is Stage.NEW:
+        raise OrderUnknown(order_id=command.order_id)
     lines = to_dispatch(command.order_id, command.lines, order)
     marked = MarkLinesDispatched(order_id=command.order_id, lines=command.lines, at=command.at)
     return {
-        **_for_each_product(lines, states, hand_over),
         command.order_id: list(dispatch(marked, order)),
+        **_for_each_product(lines, states, hand_over),
     }
 
 
-PLACE_ORDER: Final = Joint(PlaceOrder, _places, _place, (CustomerIsSuspended,))
-RESERVE_ORDER: Final = Joint(ReserveOrder, _stock_of_lines, _reserve)
-DISPATCH_LINES: Final = Joint(DispatchLines, _stock_of_lines, _dispatch)
+def _sends(command: SendShipment, states: States) -> Iterable[str]:
+    yield command.shipment_id
+    if order_id := states.of(SHIPMENT, command.shipment_id).order_id:
+        yield order_id
+        for line in states.of(ORDER, order_id).lines:
+            yield stock_stream(line.sku)
+
+
+def _send(command: SendShipment, states: States) -> dict[str, list[Any]]:
+    """What leaves the house leaves the stock, and the order knows it: all or nothing."""
+    sent = SHIPMENT.decide(command, states.of(SHIPMENT, command.shipment_id))
+    changes: dict[str, list[Any]] = {command.shipment_id: list(sent)}
+    for event in sent:
+        assert isinstance(event, ShipmentSent), "that is all that sending gives"
+        lines = DispatchLines(order_id=event.order_id, lines=event.lines, at=command.at)
+        changes |= _dispatch(lines, states)
+    return changes
+
+
+PLACE_ORDER: Final = Joint(PlaceOrder, _places, _place, (CustomerIsSuspended,), (OrderPlaced,))
+RESERVE_ORDER: Final = Joint(
+    ReserveOrder, _stock_of_lines, _reserve, (), (StockReserved, OrderReserved, OrderNotReserved)
+)
+RELEASE_ORDER: Final = Joint(ReleaseOrder, _stock_of_lines, _release, (), (StockReleased,))
+DISPATCH_LINES: Final = Joint(
+    DispatchLines, _stock_of_lines, _dispatch, (), (StockDespatched, OrderLinesDispatched)
+)
+SEND_SHIPMENT: Final = Joint(
+    SendShipment, _sends, _send, (), (ShipmentSent, StockDespatched, OrderLinesDispatched)
+)

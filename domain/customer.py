@@ -284,4 +284,11 @@ CUSTOMER: Decider[Command, Customer, Event] = Decider(
     get_args(Command),
     get_args(Event),
     (CustomerUnknown, CustomerAlreadyRegistered, EmailInvalid),
+    {
+        RegisterCustomer: (CustomerRegistered,),
+        ChangeCustomerAddress: (CustomerAddressChanged,),
+        ChangeCustomerContact: (CustomerContactChanged,),
+        SuspendCustomer: (CustomerSuspended,),
+        ReinstateCustomer: (CustomerReinstated,),
+    },
 )

@@ -8,7 +8,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Generic, TypeVar, cast, dataclass_transform
 
 T = TypeVar("T")
@@ -88,6 +88,8 @@ class Decider(Generic[C, S, E]):
     commands: tuple[type, ...]
     events: tuple[type, ...]
     errors: tuple[type[DomainError], ...]
+    gives: Mapping[type, tuple[type, ...]] = field(default_factory=dict)
+    """Which events each command may give: the declared flow."""
 
     def fold(self, events: Iterable[E], state: S | None = None) -> S:
         """The state after `events`, starting from `state` or from nothing."""
@@ -122,3 +124,5 @@ class Joint(Generic[C]):
     streams: Callable[[C, States], Iterable[str]]
     decide: Callable[[C, States], dict[str, list[Any]]]
     errors: tuple[type[DomainError], ...] = ()
+    gives: tuple[type, ...] = ()
+    """Which events the command may give: the declared flow."""

@@ -2,147 +2,67 @@
 
 1. An order is placed once, with 1 to 100 lines of one currency, each complete.
 2. What is charged is computed from the lines by the rounding rule of `money`.
-3. It can be cancelled until the first line is dispatched; cancelling twice is not news.
-4. A line is dispatched, then delivered, then perhaps returned; each once, and whole.
-5. Facts that readers need (customer, day, region, revenue) travel in the events.
+3. It is confirmed once it is paid for; only then, or when it is imported, lines are dispatched.
+4. It can be cancelled until the first line is dispatched; cancelling twice is not news.
+5. A line is dispatched, then delivered, then perhaps returned; each once, and whole.
+6. Facts that readers need (customer, day, region, revenue) travel in the events.
 """
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date
 from enum import Enum
 from operator import attrgetter
-from typing import TypeAlias, assert_never, get_args
+from typing import assert_never, get_args
 
-from domain.address import Address, address_errors
+from domain.address import address_errors
 from domain.decider import Decider, DomainError, domain_error, message, refuse_if_any
 from domain.money import MOST_MINOR_UNITS, AmountOutOfRange, gross, tax, text_errors
-from domain.order_line import LINE_ERRORS, Line, LineWanted, Progress, lines_at, priced
-
-# -- commands
-
-
-@message
-class PlaceOrder:
-    """`region` and `segment` are the customer's, kept for the readers of the event."""
-
-    order_id: str
-    customer_id: str
-    lines: tuple[LineWanted, ...]
-    deliver_to: Address | None = None
-    region: str = ""
-    segment: str = ""
-    at: datetime
-
-
-@message
-class CancelOrder:
-    """`customer_id` is set where a customer asks: then the order must be theirs."""
-
-    order_id: str
-    reason: str
-    customer_id: str | None = None
-    at: datetime
-
-
-@message
-class MarkLinesDispatched:
-    """`lines` are line numbers, from 1."""
-
-    order_id: str
-    lines: tuple[int, ...]
-    at: datetime
-
-
-@message
-class MarkLinesDelivered:
-    order_id: str
-    lines: tuple[int, ...]
-    at: datetime
-
-
-@message
-class ReturnLines:
-    order_id: str
-    lines: tuple[int, ...]
-    reason: str
-    at: datetime
-
-
-Command: TypeAlias = (
-    PlaceOrder | CancelOrder | MarkLinesDispatched | MarkLinesDelivered | ReturnLines
+from domain.order_line import LINE_ERRORS, Line, Progress, lines_at, priced
+from domain.order_messages import (
+    CancelOrder,
+    Command,
+    ConfirmOrder,
+    Event,
+    MarkLinesDelivered,
+    MarkLinesDispatched,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderLinesDelivered,
+    OrderLinesDispatched,
+    OrderLinesReturned,
+    OrderNotReserved,
+    OrderPlaced,
+    OrderReserved,
+    PlaceOrder,
+    ReturnLines,
+    Shortage,
 )
-
-
-# -- events: names and fields are storage format
-
-
-@message
-class OrderPlaced:
-    order_id: str
-    customer_id: str
-    currency: str
-    lines: tuple[Line, ...]
-    net: int
-    tax: int
-    total: int
-    deliver_to: Address
-    region: str
-    segment: str
-    at: datetime
-
-
-@message
-class OrderCancelled:
-    order_id: str
-    customer_id: str
-    currency: str
-    lines: tuple[Line, ...]
-    placed_on: date
-    region: str
-    reason: str
-    at: datetime
-
-
-@message
-class OrderLinesDispatched:
-    """`rest` lines of the order have not been dispatched yet."""
-
-    order_id: str
-    customer_id: str
-    lines: tuple[int, ...]
-    rest: int
-    at: datetime
-
-
-@message
-class OrderLinesDelivered:
-    """`rest` lines of the order have not been delivered yet."""
-
-    order_id: str
-    customer_id: str
-    lines: tuple[int, ...]
-    rest: int
-    at: datetime
-
-
-@message
-class OrderLinesReturned:
-    order_id: str
-    customer_id: str
-    currency: str
-    lines: tuple[Line, ...]
-    placed_on: date
-    reason: str
-    at: datetime
-
-
-Event: TypeAlias = (
-    OrderPlaced | OrderCancelled | OrderLinesDispatched | OrderLinesDelivered | OrderLinesReturned
-)
-
 
 # -- errors
+
+__all__ = [
+    "ORDER",
+    "CancelOrder",
+    "Command",
+    "ConfirmOrder",
+    "Event",
+    "MarkLinesDelivered",
+    "MarkLinesDispatched",
+    "Order",
+    "OrderCancelled",
+    "OrderConfirmed",
+    "OrderLinesDelivered",
+    "OrderLinesDispatched",
+    "OrderLinesReturned",
+    "OrderNotReserved",
+    "OrderPlaced",
+    "OrderReserved",
+    "PlaceOrder",
+    "ReturnLines",
+    "Shortage",
+    "Stage",
+]
 
 
 @domain_error
@@ -167,6 +87,13 @@ class OrderIsCancelled(DomainError):
 
 
 @domain_error
+class OrderNotConfirmed(DomainError):
+    text = "The order {order_id} is not confirmed yet."
+    order_id: str
+    path: tuple[str, ...] = ("orderId",)
+
+
+@domain_error
 class OrderIsOnItsWay(DomainError):
     text = "Lines of the order {order_id} have been dispatched: it cannot be cancelled."
     order_id: str
@@ -186,6 +113,8 @@ class AddressMissing(DomainError):
 class Stage(Enum):
     NEW = "new"
     PLACED = "placed"
+    RESERVED = "reserved"
+    CONFIRMED = "confirmed"
     CANCELLED = "cancelled"
 
 
@@ -198,6 +127,7 @@ class Order:
     progress: tuple[Progress, ...] = ()
     placed_on: date = date.min
     region: str = ""
+    imported: bool = False
 
 
 def _moved(order: Order, numbers: Iterable[int], to: Progress) -> Order:
@@ -217,7 +147,14 @@ def evolve(order: Order, event: Event) -> Order:
                 progress=(Progress.ORDERED,) * len(event.lines),
                 placed_on=event.at.date(),
                 region=event.region,
+                imported=event.imported,
             )
+        case OrderReserved():
+            return replace(order, stage=Stage.RESERVED)
+        case OrderNotReserved():
+            return order
+        case OrderConfirmed():
+            return replace(order, stage=Stage.CONFIRMED)
         case OrderCancelled():
             return replace(order, stage=Stage.CANCELLED)
         case OrderLinesDispatched():
@@ -242,6 +179,7 @@ def place(command: PlaceOrder, order: Order) -> list[Event]:
         address_errors(command.deliver_to, "deliverTo")
         + (text_errors(command.region, "region") if command.region else [])
         + (text_errors(command.segment, "segment", most=40) if command.segment else [])
+        + (text_errors(command.card, "card", most=100) if command.card else [])
     )
     currency, lines = priced(command.lines)
     parts = [(line.net_exact, line.tax) for line in lines]
@@ -261,8 +199,17 @@ def place(command: PlaceOrder, order: Order) -> list[Event]:
             region=command.region,
             segment=command.segment,
             at=command.at,
+            card=command.card,
+            imported=command.imported,
         )
     ]
+
+
+def confirm(command: ConfirmOrder, order: Order) -> list[Event]:
+    """Confirming what was cancelled meanwhile is nothing: the cancellation undoes the payment."""
+    if order.stage is not Stage.RESERVED:
+        return []
+    return [OrderConfirmed(order_id=command.order_id, customer_id=order.customer_id, at=command.at)]
 
 
 def cancel(command: CancelOrder, order: Order) -> list[Event]:
@@ -302,6 +249,8 @@ def to_dispatch(order_id: str, numbers: tuple[int, ...], order: Order) -> tuple[
 
 
 def dispatch(command: MarkLinesDispatched, order: Order) -> list[Event]:
+    if order.stage in (Stage.PLACED, Stage.RESERVED) and not order.imported:
+        raise OrderNotConfirmed(order_id=command.order_id)
     lines = to_dispatch(command.order_id, command.lines, order)
     if not lines:
         return []
@@ -356,6 +305,8 @@ def decide(command: Command, order: Order) -> list[Event]:
     if order.stage is Stage.NEW:
         raise OrderUnknown(order_id=command.order_id)
     match command:
+        case ConfirmOrder():
+            return confirm(command, order)
         case CancelOrder():
             return cancel(command, order)
         case MarkLinesDispatched():
@@ -380,8 +331,17 @@ ORDER: Decider[Command, Order, Event] = Decider(
         OrderUnknown,
         OrderAlreadyPlaced,
         OrderIsCancelled,
+        OrderNotConfirmed,
         OrderIsOnItsWay,
         AddressMissing,
         *LINE_ERRORS,
     ),
+    {
+        PlaceOrder: (OrderPlaced,),
+        ConfirmOrder: (OrderConfirmed,),
+        CancelOrder: (OrderCancelled,),
+        MarkLinesDispatched: (OrderLinesDispatched,),
+        MarkLinesDelivered: (OrderLinesDelivered,),
+        ReturnLines: (OrderLinesReturned,),
+    },
 )

@@ -229,4 +229,10 @@ PRODUCT: Decider[Command, Product, Event] = Decider(
     get_args(Command),
     get_args(Event),
     (ProductUnknown, ProductAlreadyAdded, ProductIsDiscontinued, PriceCurrencyDiffers),
+    {
+        AddProduct: (ProductAdded,),
+        RepriceProduct: (ProductRepriced,),
+        RenameProduct: (ProductRenamed,),
+        DiscontinueProduct: (ProductDiscontinued,),
+    },
 )

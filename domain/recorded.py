@@ -8,7 +8,8 @@ from domain.decider import message
 
 @message
 class Meta:
-    """Who and what caused an event. Ids are opaque strings."""
+    """Who and what caused an event. Ids are opaque strings; `causation_id` is that of the event or
+    command that caused it. Where a process did, `cause` and `cause_at` say what it reacted to."""
 
     event_id: str
     command_id: str
@@ -17,6 +18,8 @@ class Meta:
     causation_id: str
     actor: str
     recorded_at: datetime
+    cause: str | None = None
+    cause_at: datetime | None = None
     reason: str | None = None
     trace: str | None = None
 

@@ -321,4 +321,12 @@ STOCK_ITEM: Decider[Command, StockItem, Event] = Decider(
     get_args(Command),
     get_args(Event),
     (InsufficientStock, AlreadyReserved, CountBelowReserved),
+    {
+        ReceiveStock: (StockReceived,),
+        ReserveStock: (StockReserved,),
+        ReleaseStock: (StockReleased,),
+        DespatchStock: (StockDespatched,),
+        CountStock: (StockCounted,),
+        SetReorderLevel: (ReorderLevelSet,),
+    },
 )

@@ -9,9 +9,12 @@ from domain.address import Address
 from domain.checkout import (
     DISPATCH_LINES,
     PLACE_ORDER,
+    RELEASE_ORDER,
     RESERVE_ORDER,
+    SEND_SHIPMENT,
     CustomerIsSuspended,
     DispatchLines,
+    ReleaseOrder,
     ReserveOrder,
 )
 from domain.customer import CustomerRegistered, CustomerSuspended, CustomerUnknown
@@ -19,11 +22,16 @@ from domain.money import Money, QuantityOutOfRange
 from domain.order import (
     OrderAlreadyPlaced,
     OrderCancelled,
+    OrderConfirmed,
     OrderIsCancelled,
     OrderLinesDispatched,
+    OrderNotConfirmed,
+    OrderNotReserved,
     OrderPlaced,
+    OrderReserved,
     OrderUnknown,
     PlaceOrder,
+    Shortage,
 )
 from domain.order_line import (
     CurrenciesDiffer,
@@ -33,11 +41,12 @@ from domain.order_line import (
     LineWanted,
 )
 from domain.product import ProductAdded, ProductDiscontinued, ProductIsDiscontinued, ProductUnknown
+from domain.shipment import SendShipment, ShipmentBooked, ShipmentSent, ShipmentUnknown
 from domain.stock_item import (
-    AlreadyReserved,
     InsufficientStock,
     StockDespatched,
     StockReceived,
+    StockReleased,
     StockReserved,
 )
 from tests.scenario import Past, given_streams
@@ -102,7 +111,31 @@ CANCELLED = OrderCancelled(
     reason="ordered twice",
     at=AT,
 )
+RESERVED = OrderReserved(order_id=ORDER_ID, customer_id=CUSTOMER_ID, at=AT)
+CONFIRMED = OrderConfirmed(order_id=ORDER_ID, customer_id=CUSTOMER_ID, at=AT)
+READY = [PLACED, RESERVED, CONFIRMED]
+"""Its lines may leave the house."""
+
 RESERVE = ReserveOrder(order_id=ORDER_ID, at=AT)
+RELEASE = ReleaseOrder(order_id=ORDER_ID, at=AT)
+
+SHIPMENT_ID = "shipment-1"
+BOOKED = ShipmentBooked(
+    shipment_id=SHIPMENT_ID, order_id=ORDER_ID, lines=(1, 2), deliver_to=HOME, at=AT
+)
+SEND = SendShipment(shipment_id=SHIPMENT_ID, lines=(1,), at=AT)
+
+
+def sent(*lines: int) -> ShipmentSent:
+    return ShipmentSent(shipment_id=SHIPMENT_ID, order_id=ORDER_ID, lines=lines, at=AT)
+
+
+def not_reserved(*shortages: Shortage) -> OrderNotReserved:
+    return OrderNotReserved(order_id=ORDER_ID, customer_id=CUSTOMER_ID, shortages=shortages, at=AT)
+
+
+def released(sku: str, quantity: int) -> StockReleased:
+    return StockReleased(sku=sku, order_id=ORDER_ID, quantity=quantity, at=AT)
 
 
 def received(sku: str, quantity: int) -> StockReceived:
@@ -229,15 +262,35 @@ def test_the_rules_of_the_order_itself_hold() -> None:
 def test_every_line_is_kept_in_stock() -> None:
     stock: Past = {"stock_item-A": [received("A", 2)], "stock_item-B": [received("B", 1)]}
     given_streams(RESERVE_ORDER, {ORDER_ID: [PLACED], **stock}).when(RESERVE).then(
-        ("stock_item-A", reserved("A", 2)), ("stock_item-B", reserved("B", 1))
+        (ORDER_ID, RESERVED),
+        ("stock_item-A", reserved("A", 2)),
+        ("stock_item-B", reserved("B", 1)),
     )
 
 
 def test_when_one_line_is_short_none_is_kept_and_all_that_are_short_are_told() -> None:
     stock: Past = {"stock_item-A": [received("A", 1)]}
-    given_streams(RESERVE_ORDER, {ORDER_ID: [PLACED], **stock}).when(RESERVE).then_refused(
-        InsufficientStock(sku="A", requested=2, available=1),
-        InsufficientStock(sku="B", requested=1, available=0),
+    given_streams(RESERVE_ORDER, {ORDER_ID: [PLACED], **stock}).when(RESERVE).then(
+        (
+            ORDER_ID,
+            not_reserved(
+                Shortage(sku="A", requested=2, available=1),
+                Shortage(sku="B", requested=1, available=0),
+            ),
+        )
+    )
+
+
+def test_an_order_that_was_short_can_be_reserved_later() -> None:
+    past: Past = {
+        ORDER_ID: [PLACED, not_reserved()],
+        "stock_item-A": [received("A", 2)],
+        "stock_item-B": [received("B", 1)],
+    }
+    given_streams(RESERVE_ORDER, past).when(RESERVE).then(
+        (ORDER_ID, RESERVED),
+        ("stock_item-A", reserved("A", 2)),
+        ("stock_item-B", reserved("B", 1)),
     )
 
 
@@ -245,33 +298,23 @@ def test_lines_of_the_same_product_are_kept_together() -> None:
     twice = replace(PLACED, lines=(LINES[0], replace(LINES[0], number=2, quantity=3)))
     given_streams(RESERVE_ORDER, {ORDER_ID: [twice], "stock_item-A": [received("A", 5)]}).when(
         RESERVE
-    ).then(("stock_item-A", reserved("A", 5)))
+    ).then((ORDER_ID, RESERVED), ("stock_item-A", reserved("A", 5)))
 
 
-def test_reserving_an_order_twice_is_not_news() -> None:
-    stock: Past = {
-        "stock_item-A": [received("A", 2), reserved("A", 2)],
-        "stock_item-B": [received("B", 1), reserved("B", 1)],
-    }
-    given_streams(RESERVE_ORDER, {ORDER_ID: [PLACED], **stock}).when(RESERVE).then_nothing()
+@pytest.mark.parametrize("then", [[], ["confirmed"], ["cancelled"]])
+def test_reserving_an_order_twice_or_after_its_end_is_not_news(then: list[str]) -> None:
+    rest = [{"confirmed": CONFIRMED, "cancelled": CANCELLED}[name] for name in then]
+    past: Past = {ORDER_ID: [PLACED, RESERVED, *rest], "stock_item-A": [received("A", 9)]}
+    given_streams(RESERVE_ORDER, past).when(RESERVE).then_nothing()
 
 
-def test_nothing_more_is_kept_for_a_line_that_has_been_dispatched() -> None:
-    past: Past = {
-        ORDER_ID: [PLACED, dispatched(1, rest=1)],
-        "stock_item-A": [received("A", 9), despatched("A", 2, of_them_reserved=0)],
-        "stock_item-B": [received("B", 9)],
-    }
-    given_streams(RESERVE_ORDER, past).when(RESERVE).then(("stock_item-B", reserved("B", 1)))
-
-
-def test_another_quantity_kept_for_the_order_before_is_told() -> None:
+def test_another_quantity_kept_for_the_order_before_keeps_it_from_being_reserved() -> None:
     stock: Past = {
         "stock_item-A": [received("A", 9), reserved("A", 1)],
         "stock_item-B": [received("B", 9)],
     }
-    given_streams(RESERVE_ORDER, {ORDER_ID: [PLACED], **stock}).when(RESERVE).then_refused(
-        AlreadyReserved(sku="A", order_id=ORDER_ID, reserved=1)
+    given_streams(RESERVE_ORDER, {ORDER_ID: [PLACED], **stock}).when(RESERVE).then(
+        (ORDER_ID, not_reserved())
     )
 
 
@@ -281,7 +324,27 @@ def test_more_pieces_than_can_be_counted_cannot_be_kept(quantity: int) -> None:
     twice = replace(PLACED, lines=(many, replace(many, number=2)))
     given_streams(RESERVE_ORDER, {ORDER_ID: [twice], "stock_item-A": [received("A", 5)]}).when(
         RESERVE
-    ).then_refused(QuantityOutOfRange)
+    ).then((ORDER_ID, not_reserved()))
+
+
+# -- releasing
+
+
+def test_all_that_is_kept_for_an_order_is_free_again() -> None:
+    past: Past = {
+        ORDER_ID: [PLACED, RESERVED, CANCELLED],
+        "stock_item-A": [received("A", 9), reserved("A", 2), reserved("A", 1, "order-2")],
+        "stock_item-B": [received("B", 9), reserved("B", 1)],
+    }
+    given_streams(RELEASE_ORDER, past).when(RELEASE).then(
+        ("stock_item-A", released("A", 2)), ("stock_item-B", released("B", 1))
+    )
+
+
+def test_releasing_what_is_not_kept_is_not_news() -> None:
+    past: Past = {ORDER_ID: [PLACED], "stock_item-A": [received("A", 9)]}
+    given_streams(RELEASE_ORDER, past).when(RELEASE).then_nothing()
+    given_streams(RELEASE_ORDER, {}).when(RELEASE).then_nothing()
 
 
 # -- dispatching
@@ -289,19 +352,19 @@ def test_more_pieces_than_can_be_counted_cannot_be_kept(quantity: int) -> None:
 
 def test_lines_leave_the_stock_and_the_order_knows_it() -> None:
     past: Past = {
-        ORDER_ID: [PLACED],
+        ORDER_ID: READY,
         "stock_item-A": [received("A", 9), reserved("A", 2)],
         "stock_item-B": [received("B", 9)],
     }
     given_streams(DISPATCH_LINES, past).when(dispatch(2, 1)).then(
+        (ORDER_ID, dispatched(1, 2, rest=0)),
         ("stock_item-A", despatched("A", 2, of_them_reserved=2)),
         ("stock_item-B", despatched("B", 1, of_them_reserved=0)),
-        (ORDER_ID, dispatched(1, 2, rest=0)),
     )
 
 
 def test_when_one_line_is_short_none_leaves() -> None:
-    past: Past = {ORDER_ID: [PLACED], "stock_item-A": [received("A", 9)]}
+    past: Past = {ORDER_ID: READY, "stock_item-A": [received("A", 9)]}
     given_streams(DISPATCH_LINES, past).when(dispatch(1, 2)).then_refused(
         InsufficientStock(sku="B", requested=1, available=0)
     )
@@ -309,7 +372,7 @@ def test_when_one_line_is_short_none_leaves() -> None:
 
 def test_what_is_kept_for_another_order_stays() -> None:
     past: Past = {
-        ORDER_ID: [PLACED],
+        ORDER_ID: READY,
         "stock_item-A": [received("A", 3), reserved("A", 2, order_id="order-2")],
     }
     given_streams(DISPATCH_LINES, past).when(dispatch(1)).then_refused(
@@ -319,36 +382,66 @@ def test_what_is_kept_for_another_order_stays() -> None:
 
 def test_a_line_leaves_the_stock_once() -> None:
     past: Past = {
-        ORDER_ID: [PLACED, dispatched(1, rest=1)],
+        ORDER_ID: [*READY, dispatched(1, rest=1)],
         "stock_item-A": [received("A", 9), despatched("A", 2, of_them_reserved=0)],
         "stock_item-B": [received("B", 9)],
     }
     given_streams(DISPATCH_LINES, past).when(dispatch(1)).then_nothing()
     given_streams(DISPATCH_LINES, past).when(dispatch(1, 2)).then(
-        ("stock_item-B", despatched("B", 1, of_them_reserved=0)),
         (ORDER_ID, dispatched(2, rest=0)),
+        ("stock_item-B", despatched("B", 1, of_them_reserved=0)),
     )
 
 
 def test_only_lines_of_the_order_leave_the_stock() -> None:
-    given_streams(DISPATCH_LINES, {ORDER_ID: [PLACED]}).when(dispatch(3)).then_refused(
+    given_streams(DISPATCH_LINES, {ORDER_ID: READY}).when(dispatch(3)).then_refused(
         LineUnknown(order_id=ORDER_ID, line=3)
+    )
+
+
+def test_nothing_leaves_the_stock_before_the_order_is_confirmed_unless_it_is_imported() -> None:
+    stock: Past = {"stock_item-A": [received("A", 9)]}
+    given_streams(DISPATCH_LINES, {ORDER_ID: [PLACED, RESERVED], **stock}).when(
+        dispatch(1)
+    ).then_refused(OrderNotConfirmed(order_id=ORDER_ID))
+    history = replace(PLACED, imported=True)
+    given_streams(DISPATCH_LINES, {ORDER_ID: [history], **stock}).when(dispatch(1)).then(
+        (ORDER_ID, dispatched(1, rest=1)),
+        ("stock_item-A", despatched("A", 2, of_them_reserved=0)),
     )
 
 
 def test_an_order_that_is_unknown_or_cancelled_moves_no_stock() -> None:
     stopped: Past = {ORDER_ID: [PLACED, CANCELLED], "stock_item-A": [received("A", 9)]}
     given_streams(RESERVE_ORDER, {}).when(RESERVE).then_refused(OrderUnknown(order_id=ORDER_ID))
-    given_streams(RESERVE_ORDER, stopped).when(RESERVE).then_refused(OrderIsCancelled)
+    given_streams(RESERVE_ORDER, stopped).when(RESERVE).then_nothing()
     given_streams(DISPATCH_LINES, {}).when(dispatch(1)).then_refused(OrderUnknown)
     given_streams(DISPATCH_LINES, stopped).when(dispatch(1)).then_refused(OrderIsCancelled)
 
 
-def test_the_id_of_something_else_names_no_order_and_no_customer() -> None:
-    past: Past = {**SHOP, ORDER_ID: [PLACED]}
-    given_streams(PLACE_ORDER, past).when(
-        replace(PLACE, order_id="order-2", customer_id=ORDER_ID)
-    ).then_refused(CustomerUnknown(customer_id=ORDER_ID))
-    given_streams(RESERVE_ORDER, past).when(ReserveOrder(order_id=CUSTOMER_ID, at=AT)).then_refused(
-        OrderUnknown(order_id=CUSTOMER_ID)
+# -- sending a shipment
+
+
+def test_a_parcel_leaves_the_stock_and_the_order_and_the_shipment_know_it() -> None:
+    past: Past = {
+        SHIPMENT_ID: [BOOKED],
+        ORDER_ID: READY,
+        "stock_item-A": [received("A", 9), reserved("A", 2)],
+        "stock_item-B": [received("B", 9)],
+    }
+    given_streams(SEND_SHIPMENT, past).when(SEND).then(
+        (SHIPMENT_ID, sent(1)),
+        (ORDER_ID, dispatched(1, rest=1)),
+        ("stock_item-A", despatched("A", 2, of_them_reserved=2)),
+    )
+    given_streams(SEND_SHIPMENT, {**past, SHIPMENT_ID: [BOOKED, sent(1)]}).when(SEND).then_nothing()
+
+
+def test_a_parcel_that_cannot_leave_the_stock_is_not_sent() -> None:
+    past: Past = {SHIPMENT_ID: [BOOKED], ORDER_ID: READY}
+    given_streams(SEND_SHIPMENT, past).when(SEND).then_refused(
+        InsufficientStock(sku="A", requested=2, available=0)
+    )
+    given_streams(SEND_SHIPMENT, {}).when(SEND).then_refused(
+        ShipmentUnknown(shipment_id=SHIPMENT_ID)
     )

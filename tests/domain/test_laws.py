@@ -16,6 +16,7 @@ from domain.decider import Decider, DomainError, DomainErrors
 from domain.order import (
     ORDER,
     CancelOrder,
+    ConfirmOrder,
     MarkLinesDelivered,
     OrderPlaced,
     PlaceOrder,
@@ -24,6 +25,7 @@ from domain.order import (
 from domain.order_line import Line, Progress
 from domain.product import AddProduct
 from domain.registry import AGGREGATES, JOINT_DECISIONS
+from domain.shipment import BookShipment, SendShipment
 from domain.stock_item import (
     STOCK_ITEM,
     CountStock,
@@ -49,10 +51,24 @@ tells a second delivery from a repeated message about the first."""
 
 def decision(decider: AnyDecider, command: Any, state: Any) -> tuple[list[Any], list[DomainError]]:
     """Events or refusals; anything else raised is a mistake, and breaks the law."""
+    if isinstance(command, decider.events):  # decided elsewhere
+        return [command], []
     try:
         return decider.decide(command, state), []
     except (DomainError, DomainErrors) as refusal:
         return [], list(refusal.errors)
+
+
+def decided_elsewhere(decider: AnyDecider) -> tuple[type, ...]:
+    """Events that only a joint decision gives."""
+    own = {event for events in decider.gives.values() for event in events}
+    return tuple(event for event in decider.events if event not in own)
+
+
+def asked(decider: AnyDecider) -> st.SearchStrategy[list[Any]]:
+    """Stories of commands, and of events that are decided elsewhere."""
+    first, *rest = decider.commands
+    return stories((first, *decided_elsewhere(decider), *rest))
 
 
 def events_of(decider: AnyDecider, command: Any, state: Any) -> list[Any]:
@@ -96,13 +112,14 @@ def can_be_stored(value: Any) -> bool:
 @for_every_aggregate
 @LAW
 @given(made_up=st.data())
-def test_any_command_on_any_state_gives_own_events_or_is_refused(
+def test_any_command_on_any_state_gives_declared_events_or_is_refused(
     decider: AnyDecider, made_up: st.DataObject
 ) -> None:
     state = decider.initial
-    for command in made_up.draw(stories(decider.commands)):
+    for command in made_up.draw(asked(decider)):
         for event in events_of(decider, command, state):
-            assert isinstance(event, decider.events)
+            declared = decider.gives.get(type(command), decided_elsewhere(decider))
+            assert isinstance(event, declared)
             assert decider.stream_of(event) == decider.stream_of(command)
             state = decider.evolve(state, event)
             assert type(state) is type(decider.initial)
@@ -115,9 +132,9 @@ def test_an_accepted_command_repeated_adds_nothing_or_is_refused(
     decider: AnyDecider, made_up: st.DataObject
 ) -> None:
     state = decider.initial
-    for command in made_up.draw(stories(decider.commands)):
+    for command in made_up.draw(asked(decider)):
         state = decider.fold(events_of(decider, command, state), state)
-        if not isinstance(command, COUNTED_EACH_TIME):
+        if not isinstance(command, (*COUNTED_EACH_TIME, *decider.events)):
             assert not events_of(decider, command, state)
 
 
@@ -127,7 +144,7 @@ def test_an_accepted_command_repeated_adds_nothing_or_is_refused(
 def test_no_event_is_ever_refused_even_in_a_past_that_was_changed(
     decider: AnyDecider, made_up: st.DataObject
 ) -> None:
-    history = told(decider, made_up.draw(stories(decider.commands)))
+    history = told(decider, made_up.draw(asked(decider)))
     happened = st.lists(st.one_of(*map(messages, decider.events)), min_size=1, max_size=5)
     changed = [*history, *made_up.draw(happened)]
     assert type(decider.fold(changed)) is type(decider.initial)
@@ -154,7 +171,7 @@ EVENTS = [(decider, event) for decider in AGGREGATES for event in decider.events
 @pytest.mark.parametrize(("decider", "event"), EVENTS, ids=[event.__name__ for _, event in EVENTS])
 def test_the_laws_are_tried_on_every_event(decider: AnyDecider, event: type) -> None:
     find(
-        stories(decider.commands),
+        asked(decider),
         lambda story: any(isinstance(e, event) for e in told(decider, story)),
         settings=ONCE,
     )
@@ -207,9 +224,13 @@ SHOP = (RegisterCustomer, *(AddProduct,) * 3, *(ReceiveStock,) * 5)
 AFTER_SALES = (
     PlaceOrder,
     ReserveOrder,
+    ConfirmOrder,
     CancelOrder,
+    BookShipment,
     DispatchLines,
+    SendShipment,
     ReserveOrder,
+    ConfirmOrder,
     DispatchLines,
     MarkLinesDelivered,
     ReturnLines,
@@ -271,6 +292,19 @@ def test_every_line_leaves_the_stock_once_and_no_more_is_kept_than_waits(story: 
     for sku in ("A", "B"):
         kept = STOCK_ITEM.fold(log.get(f"stock_item-{sku}", ())).reservations
         assert all(pieces <= waits[order, sku] for order, pieces in kept.items())
+
+
+@LAW
+@given(days_of_a_shop(), st.data())
+def test_a_joint_decision_gives_the_events_that_it_declares(
+    story: list[Any], made_up: st.DataObject
+) -> None:
+    before = lived(story)
+    command = made_up.draw(commands(JOINTS))
+    after = handled(command, before)
+    for stream, events in after.items():
+        for event in events[len(before.get(stream, ())) :]:
+            assert isinstance(event, JOINTS[type(command)].gives)
 
 
 @LAW

@@ -20,17 +20,22 @@ from domain.order import (
     AddressMissing,
     CancelOrder,
     Command,
+    ConfirmOrder,
     Event,
     MarkLinesDelivered,
     MarkLinesDispatched,
     OrderAlreadyPlaced,
     OrderCancelled,
+    OrderConfirmed,
     OrderIsCancelled,
     OrderIsOnItsWay,
     OrderLinesDelivered,
     OrderLinesDispatched,
     OrderLinesReturned,
+    OrderNotConfirmed,
+    OrderNotReserved,
     OrderPlaced,
+    OrderReserved,
     OrderUnknown,
     PlaceOrder,
     ReturnLines,
@@ -102,6 +107,11 @@ CANCELLED = OrderCancelled(
     reason="ordered twice",
     at=LATER,
 )
+RESERVED = OrderReserved(order_id=ID, customer_id=CUSTOMER_ID, at=AT)
+CONFIRMED = OrderConfirmed(order_id=ID, customer_id=CUSTOMER_ID, at=LATER)
+CONFIRM = ConfirmOrder(order_id=ID, at=LATER)
+READY = (PLACED, RESERVED, CONFIRMED)
+"""Its lines may leave the house."""
 
 
 def dispatch(*lines: int) -> MarkLinesDispatched:
@@ -272,6 +282,36 @@ def test_an_order_on_its_way_cannot_be_cancelled(progress: list[Event]) -> None:
     given(ORDER, PLACED, *progress).when(CANCEL).then_refused(OrderIsOnItsWay(order_id=ID))
 
 
+# -- confirming
+
+
+def test_a_reserved_order_is_confirmed_once() -> None:
+    given(ORDER, PLACED, RESERVED).when(CONFIRM).then(CONFIRMED)
+    given(ORDER, *READY).when(CONFIRM).then_nothing()
+    given(ORDER).when(CONFIRM).then_refused(OrderUnknown(order_id=ID))
+
+
+def test_confirming_what_was_cancelled_meanwhile_or_is_not_reserved_is_not_news() -> None:
+    short = OrderNotReserved(order_id=ID, customer_id=CUSTOMER_ID, shortages=(), at=AT)
+    given(ORDER, PLACED, RESERVED, CANCELLED).when(CONFIRM).then_nothing()
+    given(ORDER, PLACED, short).when(CONFIRM).then_nothing()
+
+
+def test_a_reserved_or_confirmed_order_can_be_cancelled() -> None:
+    given(ORDER, PLACED, RESERVED).when(CANCEL).then(CANCELLED)
+    given(ORDER, *READY).when(CANCEL).then(CANCELLED)
+
+
+@pytest.mark.parametrize("past", [[PLACED], [PLACED, RESERVED]])
+def test_only_lines_of_a_confirmed_order_are_dispatched(past: list[Event]) -> None:
+    given(ORDER, *past).when(dispatch(1)).then_refused(OrderNotConfirmed(order_id=ID))
+
+
+def test_an_imported_order_needs_no_confirmation() -> None:
+    given(ORDER).when(replace(PLACE, imported=True)).then(replace(PLACED, imported=True))
+    given(ORDER, replace(PLACED, imported=True)).when(dispatch(1)).then(dispatched(1, rest=1))
+
+
 # -- what becomes of lines
 
 
@@ -287,65 +327,65 @@ def test_nothing_becomes_of_the_lines_of_a_cancelled_order(command: Command) -> 
 
 @pytest.mark.parametrize("command", [dispatch(), deliver(), take_back()])
 def test_no_lines_at_all_are_not_meant(command: Command) -> None:
-    given(ORDER, PLACED).when(command).then_refused(LineCountOutOfRange(lines=0, most=100))
+    given(ORDER, *READY).when(command).then_refused(LineCountOutOfRange(lines=0, most=100))
 
 
 @pytest.mark.parametrize("command", [dispatch(3, 0, 1, -1), deliver(3, 0, -1)])
 def test_every_line_that_the_order_does_not_have_is_told(command: Command) -> None:
-    given(ORDER, PLACED).when(command).then_refused(
+    given(ORDER, *READY).when(command).then_refused(
         *(LineUnknown(order_id=ID, line=line) for line in (-1, 0, 3))
     )
 
 
 def test_lines_can_be_dispatched_in_parts_and_in_any_order() -> None:
-    given(ORDER, PLACED).when(dispatch(2)).then(dispatched(2, rest=1))
-    given(ORDER, PLACED, dispatched(2, rest=1)).when(dispatch(1)).then(dispatched(1, rest=0))
+    given(ORDER, *READY).when(dispatch(2)).then(dispatched(2, rest=1))
+    given(ORDER, *READY, dispatched(2, rest=1)).when(dispatch(1)).then(dispatched(1, rest=0))
 
 
 def test_a_line_told_twice_is_dispatched_once() -> None:
-    given(ORDER, PLACED).when(dispatch(2, 1, 2)).then(dispatched(1, 2, rest=0))
+    given(ORDER, *READY).when(dispatch(2, 1, 2)).then(dispatched(1, 2, rest=0))
 
 
 def test_only_lines_not_dispatched_yet_are_dispatched() -> None:
-    given(ORDER, PLACED, dispatched(2, rest=1)).when(dispatch(1, 2)).then(dispatched(1, rest=0))
-    given(ORDER, PLACED, dispatched(2, rest=1)).when(dispatch(2)).then_nothing()
+    given(ORDER, *READY, dispatched(2, rest=1)).when(dispatch(1, 2)).then(dispatched(1, rest=0))
+    given(ORDER, *READY, dispatched(2, rest=1)).when(dispatch(2)).then_nothing()
 
 
 def test_a_line_that_was_dispatched_can_be_delivered() -> None:
-    given(ORDER, PLACED, dispatched(1, 2, rest=0)).when(deliver(2)).then(delivered(2, rest=1))
+    given(ORDER, *READY, dispatched(1, 2, rest=0)).when(deliver(2)).then(delivered(2, rest=1))
 
 
 def test_delivering_counts_what_is_not_delivered_yet_dispatched_or_not() -> None:
-    given(ORDER, PLACED, dispatched(1, rest=1)).when(deliver(1)).then(delivered(1, rest=1))
+    given(ORDER, *READY, dispatched(1, rest=1)).when(deliver(1)).then(delivered(1, rest=1))
 
 
 def test_a_line_cannot_be_delivered_before_it_is_dispatched() -> None:
-    given(ORDER, PLACED, dispatched(1, rest=1)).when(deliver(1, 2)).then_refused(
+    given(ORDER, *READY, dispatched(1, rest=1)).when(deliver(1, 2)).then_refused(
         LineNotDispatched(order_id=ID, line=2)
     )
 
 
 def test_delivering_twice_is_not_news() -> None:
-    past = (PLACED, dispatched(1, 2, rest=0), delivered(1, rest=1))
+    past = (*READY, dispatched(1, 2, rest=0), delivered(1, rest=1))
     given(ORDER, *past).when(deliver(1)).then_nothing()
     given(ORDER, *past).when(deliver(1, 2)).then(delivered(2, rest=0))
 
 
 def test_a_line_that_was_delivered_can_be_returned_whole_for_a_reason() -> None:
-    past = (PLACED, dispatched(1, rest=1), delivered(1, rest=1))
+    past = (*READY, dispatched(1, rest=1), delivered(1, rest=1))
     given(ORDER, *past).when(take_back(1)).then(returned(LINES[0]))
     given(ORDER, *past).when(replace(take_back(1), reason="")).then_refused(TextInvalid)
 
 
 @pytest.mark.parametrize("past", [[], [dispatched(1, rest=1)]])
 def test_a_line_cannot_be_returned_before_it_is_delivered(past: list[Event]) -> None:
-    given(ORDER, PLACED, *past).when(take_back(1)).then_refused(
+    given(ORDER, *READY, *past).when(take_back(1)).then_refused(
         LineNotDelivered(order_id=ID, line=1)
     )
 
 
 def test_returning_twice_is_not_news() -> None:
-    past = (PLACED, dispatched(1, rest=1), delivered(1, rest=1), returned(LINES[0]))
+    past = (*READY, dispatched(1, rest=1), delivered(1, rest=1), returned(LINES[0]))
     given(ORDER, *past).when(take_back(1)).then_nothing()
     given(ORDER, *past).when(deliver(1)).then_nothing()
     given(ORDER, *past).when(dispatch(1)).then_nothing()

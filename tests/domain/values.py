@@ -27,6 +27,11 @@ MOST_STORED: Final = 2**63 - 1
 
 SOUND_POOLS: Final[dict[str, tuple[Any, ...]]] = {
     "customer_id": ("customer-1",),
+    "payment_id": ("payment-1",),
+    "shipment_id": ("shipment-1",),
+    "entry_id": ("entry-1", "entry-2"),
+    "capture_id": ("capture-1", "capture-2"),
+    "refund_id": ("refund-1", "refund-2"),
     "sku": ("A", "B"),
     "email": ("ada@example.org", "a@example.org"),
     "currency": ("EUR",),
@@ -53,6 +58,7 @@ TIMES: Final = st.integers(0, 23).map(lambda hour: DAY.replace(hour=hour))
 SOUND: Final[dict[Any, Strategy]] = {
     str: st.sampled_from(("one", "two", "Zoë 北京")),
     int: st.sampled_from((1, 1, 1, 2, 2, 3, 7, 1_900, 9_999)),
+    bool: st.booleans(),
     tuple[int, ...]: st.sampled_from(((1,), (1,), (2,), (1, 2), (2, 1, 2))),  # line numbers
     datetime: TIMES,
     date: TIMES.map(datetime.date),

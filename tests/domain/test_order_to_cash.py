@@ -1,0 +1,500 @@
+"""The flow from order to cash: given what has happened, what is asked for next."""
+
+from collections import Counter, deque
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import Phase, find, given, settings
+from hypothesis import strategies as st
+
+from domain.account import Account, EntryPosted, PostEntry, Posting
+from domain.address import Address
+from domain.checkout import ReleaseOrder, ReserveOrder
+from domain.decider import DomainError, DomainErrors
+from domain.order import (
+    CancelOrder,
+    ConfirmOrder,
+    MarkLinesDelivered,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderLinesDispatched,
+    OrderLinesReturned,
+    OrderNotReserved,
+    OrderPlaced,
+    OrderReserved,
+    ReturnLines,
+    Shortage,
+    Stage,
+)
+from domain.order_line import Line, Progress
+from domain.order_to_cash import AUTHORISATION, AUTHORISATION_TIME, ORDER_TO_CASH
+from domain.payment import (
+    AuthorisationRequested,
+    AuthorisePayment,
+    CapturePayment,
+    CaptureRequested,
+    PaymentAuthorised,
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentRefunded,
+    PaymentStatus,
+    PaymentVoided,
+    RecordAuthorisation,
+    RecordCapture,
+    RecordDecline,
+    RecordRefund,
+    RecordVoid,
+    RefundAwaited,
+    RefundPayment,
+    RefundRequested,
+    VoidAwaited,
+    VoidPayment,
+    VoidRequested,
+)
+from domain.process import DeadlinePassed, DropDeadline, SetDeadline
+from domain.registry import AGGREGATES, JOINT_DECISIONS
+from domain.shipment import (
+    BookShipment,
+    CallOffShipment,
+    RecordArrival,
+    SendShipment,
+    ShipmentArrived,
+    ShipmentBooked,
+    ShipmentCalledOff,
+)
+from domain.stock_item import STOCK_ITEM, StockReceived
+from tests.domain.values import LAW
+from tests.scenario import DECIDERS, decided
+
+AT = datetime(2026, 3, 1, 9, tzinfo=UTC)
+HOME = Address(street="1 High St", city="Leeds", country="UK")
+OF: dict[str, Any] = {"order_id": "order-1", "at": AT}
+WHOSE: dict[str, Any] = {**OF, "customer_id": "customer-1"}
+PAID: dict[str, Any] = {**WHOSE, "payment_id": "payment-1"}
+
+LINES = tuple(
+    Line(number=n, sku="A", name="Tea", quantity=1, unit_price=333, discount=0, tax=1_900)
+    for n in (1, 2, 3)
+)
+PLACED = OrderPlaced(
+    currency="EUR",
+    lines=LINES,
+    net=999,
+    tax=190,
+    total=1_189,
+    deliver_to=HOME,
+    region="",
+    segment="",
+    card="4242",
+    **WHOSE,
+)
+RESERVED = OrderReserved(**WHOSE)
+REQUESTED = AuthorisationRequested(amount=1_189, currency="EUR", card="4242", **PAID)
+AUTHORISED = PaymentAuthorised(reference="ref-1", **PAID)
+DECLINED = PaymentDeclined(reason="no funds", **PAID)
+CONFIRMED = OrderConfirmed(**WHOSE)
+BOOKED = ShipmentBooked(shipment_id="shipment-1", lines=(1, 2, 3), deliver_to=HOME, **OF)
+CANCELLED = OrderCancelled(
+    currency="EUR", lines=LINES, placed_on=AT.date(), region="", reason="ordered twice", **WHOSE
+)
+READY = (PLACED, RESERVED, REQUESTED, AUTHORISED, CONFIRMED, BOOKED)
+DROP = DropDeadline(name=AUTHORISATION)
+VOID = VoidPayment(payment_id="payment-1", at=AT)
+RELEASE = ReleaseOrder(**OF)
+
+
+def dispatched(*lines: int, rest: int) -> OrderLinesDispatched:
+    return OrderLinesDispatched(lines=lines, rest=rest, **WHOSE)
+
+
+def returned(*lines: int) -> OrderLinesReturned:
+    return OrderLinesReturned(
+        currency="EUR",
+        lines=tuple(LINES[n - 1] for n in lines),
+        placed_on=AT.date(),
+        reason="leaks",
+        **WHOSE,
+    )
+
+
+def after(*events: Any) -> list[Any]:
+    """What is asked for after the last of these events."""
+    state = ORDER_TO_CASH.initial
+    for event in events:
+        state = ORDER_TO_CASH.evolve(state, event)
+    return ORDER_TO_CASH.react(state, events[-1])
+
+
+def entry(what: str, text: str, **amounts: int) -> PostEntry:
+    return PostEntry(
+        entry_id=f"entry-1-{what}",
+        text=text,
+        currency="EUR",
+        postings=tuple(Posting(account=Account[a], amount=n) for a, n in amounts.items()),
+        **OF,
+    )
+
+
+# -- forward
+
+
+def test_a_placed_order_is_reserved() -> None:
+    assert after(PLACED) == [ReserveOrder(**OF)]
+
+
+def test_a_reserved_order_is_authorised_and_the_answer_is_not_waited_for_for_ever() -> None:
+    assert after(PLACED, RESERVED) == [
+        AuthorisePayment(amount=1_189, currency="EUR", card="4242", **PAID),
+        SetDeadline(name=AUTHORISATION, at=AT + AUTHORISATION_TIME),
+    ]
+
+
+def test_an_authorised_order_is_confirmed_and_then_booked() -> None:
+    assert after(*READY[:4]) == [DROP, ConfirmOrder(**OF)]
+    assert after(*READY[:5]) == [
+        BookShipment(shipment_id="shipment-1", lines=(1, 2, 3), deliver_to=HOME, **OF)
+    ]
+
+
+def test_what_was_sent_is_invoiced_and_captured() -> None:
+    assert after(*READY, dispatched(1, 2, 3, rest=0)) == [
+        entry("invoice-1-2-3", "Invoice", RECEIVABLES=1_189, REVENUE=-999, TAX=-190),
+        CapturePayment(payment_id="payment-1", capture_id="capture-1-2-3", amount=1_189, at=AT),
+    ]
+
+
+def test_parcels_together_charge_what_the_order_says() -> None:
+    """A line of 396.27 alone is 396, and three of them are 1189."""
+    first = dispatched(2, rest=2)
+    second = dispatched(1, 3, rest=0)
+    amounts = [
+        action.amount
+        for events in ((first,), (first, second))
+        for action in after(*READY, *events)
+        if isinstance(action, CapturePayment)
+    ]
+    assert amounts == [396, 793]
+
+
+def test_captures_and_refunds_are_posted_against_cash() -> None:
+    captured = PaymentCaptured(capture_id="capture-1", amount=396, currency="EUR", **PAID)
+    assert after(*READY, dispatched(1, rest=2), captured) == [
+        entry("capture-1", "Payment", CASH=396, RECEIVABLES=-396)
+    ]
+    refunded = PaymentRefunded(refund_id="refund-1", amount=396, currency="EUR", **PAID)
+    assert after(*READY, refunded) == [entry("refund-1", "Refund", RECEIVABLES=396, CASH=-396)]
+
+
+def test_what_arrived_is_delivered() -> None:
+    arrived = ShipmentArrived(shipment_id="shipment-1", lines=(1, 2), **OF)
+    assert after(*READY, arrived) == [MarkLinesDelivered(lines=(1, 2), **OF)]
+
+
+# -- and back
+
+
+def test_without_stock_the_order_is_cancelled_and_says_what_is_missing() -> None:
+    short = OrderNotReserved(shortages=(Shortage(sku="A", requested=3, available=1),), **WHOSE)
+    assert after(PLACED, short) == [CancelOrder(reason="Not enough stock: A", **OF)]
+    none = replace(short, shortages=())
+    assert after(PLACED, none) == [CancelOrder(reason="Not enough stock: reservation", **OF)]
+
+
+def test_a_declined_payment_cancels_and_the_stock_is_released() -> None:
+    assert after(*READY[:3], DECLINED) == [
+        DROP,
+        CancelOrder(reason="The payment was declined", **OF),
+    ]
+    assert after(*READY[:3], DECLINED, CANCELLED) == [DROP, RELEASE]
+
+
+def test_silence_cancels_and_voids_whatever_the_provider_may_say_later() -> None:
+    silence = DeadlinePassed(name=AUTHORISATION, story="order-1", at=AT)
+    assert after(*READY[:3], silence) == [
+        CancelOrder(reason="The payment was not answered in time", **OF)
+    ]
+    assert after(*READY[:3], CANCELLED) == [DROP, RELEASE, VOID]
+    assert after(*READY[:3], CANCELLED, AUTHORISED) == [DROP]
+
+
+def test_other_deadlines_are_of_no_concern() -> None:
+    other = DeadlinePassed(name="another", story="order-1", at=AT)
+    assert after(*READY[:3], other) == []
+
+
+@pytest.mark.parametrize(
+    ("past", "undone"),
+    [
+        (READY[:1], []),
+        (READY[:2], [RELEASE]),
+        (READY[:4], [RELEASE, VOID]),
+        (READY[:5], [RELEASE, VOID]),
+        (READY, [RELEASE, VOID, CallOffShipment(shipment_id="shipment-1", at=AT)]),
+    ],
+)
+def test_a_cancellation_undoes_what_was_done(past: tuple[Any, ...], undone: list[Any]) -> None:
+    assert after(*past, CANCELLED) == [DROP, *undone]
+
+
+def test_what_is_done_after_the_cancellation_is_undone_too() -> None:
+    assert after(*READY[:2], CANCELLED, REQUESTED) == [VOID]
+    assert after(*READY[:5], CANCELLED, BOOKED) == [
+        CallOffShipment(shipment_id="shipment-1", at=AT)
+    ]
+
+
+def test_what_comes_back_is_credited_and_refunded() -> None:
+    assert after(*READY, dispatched(1, 2, 3, rest=0), returned(2)) == [
+        entry("credit-2", "Credit note", REFUNDS=333, TAX=63, RECEIVABLES=-396),
+        RefundPayment(payment_id="payment-1", refund_id="refund-2", amount=396, at=AT),
+    ]
+
+
+def test_imported_orders_are_not_followed() -> None:
+    history = replace(PLACED, imported=True)
+    assert after(history) == []
+    assert after(history, RESERVED) == []
+    assert after(history, CANCELLED) == []
+    assert after(history, dispatched(1, 2, 3, rest=0)) == []
+    assert after(history, dispatched(1, 2, 3, rest=0), returned(1)) == []
+
+
+def test_what_costs_nothing_is_neither_captured_nor_refunded() -> None:
+    free = replace(PLACED, lines=tuple(replace(line, discount=10_000) for line in LINES), total=0)
+    events = (free, *READY[1:], dispatched(1, 2, 3, rest=0))
+    kinds = (CapturePayment, RefundPayment)
+    assert not any(isinstance(action, kinds) for action in after(*events))
+    assert not any(isinstance(action, kinds) for action in after(*events, returned(1)))
+
+
+def test_every_action_is_declared_by_its_step() -> None:
+    for step in ORDER_TO_CASH.steps:
+        assert len(set(step.sends)) == len(step.sends)
+        assert (step.deadline is not None) == (step.on is DeadlinePassed)
+    sent = {command for step in ORDER_TO_CASH.steps for command in step.sends}
+    known = {command for decider in AGGREGATES for command in decider.commands}
+    known |= {joint.command for joint in JOINT_DECISIONS}
+    assert sent <= known
+
+
+# -- the whole flow, with deliveries that are late, doubled and in any order
+
+JOINTS = {joint.command: joint for joint in JOINT_DECISIONS}
+SINGLES = {command: decider for decider in AGGREGATES for command in decider.commands}
+
+
+def assert_declared(event: Any, action: Any) -> None:
+    """Some step for this event says that it asks for this."""
+    steps = [step for step in ORDER_TO_CASH.steps if isinstance(event, step.on)]
+    if isinstance(action, SetDeadline):
+        assert any(action.name in step.sets for step in steps)
+    elif not isinstance(action, DropDeadline):
+        assert any(type(action) in step.sends for step in steps)
+
+
+class World:
+    """All aggregates, the process and a provider. What the process asks for is delivered in the
+    order in which it asked; answers of the provider and wishes of people come in between."""
+
+    def __init__(self, *, approves: bool) -> None:
+        self.log: list[tuple[str, Any]] = []
+        self.queues: dict[str, deque[Any]] = {
+            name: deque() for name in ("process", "provider", "people")
+        }
+        self.story = ORDER_TO_CASH.initial
+        self.deadline: DeadlinePassed | None = None
+        self.delivered: list[Any] = []
+        self._approves = approves
+
+    def state(self, stream: str) -> Any:
+        events = [event for name, event in self.log if name == stream]
+        return DECIDERS[stream.partition("-")[0]].fold(events)
+
+    def handle(self, command: Any) -> bool:
+        """Whether it was accepted."""
+        try:
+            if joint := JOINTS.get(type(command)):
+                changes = decided(joint, self.state, command)
+            else:
+                decider = SINGLES[type(command)]
+                stream = decider.stream_of(command)
+                events = decider.decide(command, self.state(stream))
+                changes = [(stream, event) for event in events]
+        except (DomainError, DomainErrors):
+            return False
+        self.log += changes
+        for _, event in changes:
+            self.tell(event)
+            self._ask_provider(event)
+        return True
+
+    def tell(self, event: Any) -> None:
+        if not isinstance(event, (*ORDER_TO_CASH.events, DeadlinePassed)):
+            return
+        self.story = ORDER_TO_CASH.evolve(self.story, event)
+        for action in ORDER_TO_CASH.react(self.story, event):
+            assert_declared(event, action)
+            match action:
+                case SetDeadline():
+                    self.deadline = DeadlinePassed(name=action.name, story="order-1", at=action.at)
+                case DropDeadline():
+                    self.deadline = None
+                case _:
+                    self.queues["process"].append(action)
+
+    def _ask_provider(self, event: Any) -> None:
+        answer: Any
+        match event:
+            case AuthorisationRequested() if self._approves:
+                answer = RecordAuthorisation(payment_id="payment-1", reference="ref-1", at=AT)
+            case AuthorisationRequested():
+                answer = RecordDecline(payment_id="payment-1", reason="no funds", at=AT)
+            case CaptureRequested():
+                answer = RecordCapture(payment_id="payment-1", capture_id=event.capture_id, at=AT)
+            case RefundRequested():
+                answer = RecordRefund(payment_id="payment-1", refund_id=event.refund_id, at=AT)
+            case VoidRequested():
+                answer = RecordVoid(payment_id="payment-1", at=AT)
+            case _:
+                return
+        self.queues["provider"].append(answer)
+
+    def take(self, step: Any) -> None:
+        """A queue to deliver from, time that passes, a delivery that is doubled, or a wish."""
+        match step:
+            case "time":
+                self.pass_time()
+            case "double":
+                if self.delivered:
+                    self.handle(self.delivered[len(self.log) % len(self.delivered)])
+            case str():
+                if self.queues[step]:
+                    self.deliver(step)
+            case _:
+                self.queues["people"].append(step)
+
+    def pass_time(self) -> None:
+        if self.deadline is not None:
+            passed, self.deadline = self.deadline, None
+            self.tell(passed)
+
+    def deliver(self, queue: str) -> None:
+        """The next of a queue. What people want and cannot have is forgotten, others try again."""
+        command = self.queues[queue][0]
+        if self.handle(command):
+            self.delivered.append(command)
+        elif queue != "people":
+            return
+        self.queues[queue].popleft()
+
+    def settle(self, *queues: str) -> None:
+        """Deliver all that there is in these queues; nothing may be refused for ever."""
+        for _ in range(200):
+            for queue in queues:
+                if self.queues[queue]:
+                    self.deliver(queue)
+        assert not any(self.queues[queue] for queue in queues)
+
+
+WISHES = st.sampled_from(
+    [
+        CancelOrder(reason="ordered twice", **OF),
+        SendShipment(shipment_id="shipment-1", lines=(1,), at=AT),
+        SendShipment(shipment_id="shipment-1", lines=(2, 3), at=AT),
+        SendShipment(shipment_id="shipment-1", at=AT),
+        RecordArrival(shipment_id="shipment-1", at=AT),
+        ReturnLines(lines=(1,), reason="leaks", **OF),
+        ReturnLines(lines=(1, 2, 3), reason="leaks", **OF),
+    ]
+)
+
+
+STEPS = st.one_of(
+    st.sampled_from(("process", "process", "provider", "people", "double", "time")), WISHES
+)
+DAYS = st.lists(st.lists(STEPS, max_size=30), min_size=1, max_size=4)
+ALL = ("process", "provider", "people")
+EVENINGS = st.sampled_from([ALL, ("process", "people"), ()])
+"""Whose deliveries are made by every evening; on the last day all are."""
+
+
+def lived(pieces: int, days: list[list[Any]], *, approves: bool, evening: tuple[str, ...]) -> World:
+    """A world with some pieces in stock and the order just placed, after some days."""
+    world = World(approves=approves)
+    received = StockReceived(sku="A", quantity=pieces, source="", at=AT)
+    world.log += [("stock_item-A", received), ("order-1", PLACED)]
+    world.tell(PLACED)
+    for day in days:
+        for step in day:
+            world.take(step)
+        world.settle(*evening)
+    world.settle(*ALL)
+    return world
+
+
+WORLDS = st.builds(
+    lived,
+    st.sampled_from([2, 3, 9]),
+    DAYS,
+    approves=st.sampled_from([True, True, True, False]),
+    evening=EVENINGS,
+)
+
+
+@LAW
+@given(WORLDS)
+def test_money_and_stock_balance_whatever_is_late_doubled_or_out_of_order(world: World) -> None:
+    assert_balanced(world)
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        (PaymentRefunded, ShipmentArrived),
+        (RefundAwaited, PaymentRefunded),
+        (PaymentAuthorised, OrderCancelled, PaymentVoided),
+        (VoidAwaited, PaymentVoided),
+        (PaymentDeclined,),
+        (ShipmentCalledOff,),
+        (OrderNotReserved,),
+    ],
+    ids=lambda kinds: "-".join(kind.__name__ for kind in kinds),
+)
+def test_the_law_is_tried_on_every_way_there_and_back(kinds: tuple[type, ...]) -> None:
+    find(
+        WORLDS,
+        lambda world: set(kinds) <= {type(event) for _, event in world.log},
+        settings=settings(LAW, max_examples=5_000, phases=[Phase.generate], derandomize=True),
+    )
+
+
+def assert_balanced(world: World) -> None:
+    order, payment = world.state("order-1"), world.state("payment-1")
+    accounts: Counter[Account] = Counter()
+    for _, event in world.log:
+        if isinstance(event, EntryPosted):
+            for posting in event.postings:
+                accounts[posting.account] += posting.amount
+    refunded = sum(amount for name, amount in payment.refunds if name in payment.refunded)
+    assert sum(accounts.values()) == 0
+    assert accounts[Account.RECEIVABLES] == 0
+    assert accounts[Account.CASH] == payment.captured_amount - refunded
+    if all(step is Progress.RETURNED for step in order.progress):
+        assert accounts[Account.CASH] == accounts[Account.TAX] == 0
+
+    waits = sum(
+        line.quantity
+        for line, step in zip(order.lines, order.progress, strict=True)
+        if step is Progress.ORDERED
+    )
+    kept = STOCK_ITEM.fold([e for s, e in world.log if s == "stock_item-A"]).reserved
+    if order.stage is Stage.CANCELLED:
+        assert kept == 0
+        ends = (PaymentStatus.NEW, PaymentStatus.DECLINED, PaymentStatus.VOIDED)
+        assert payment.status in ends
+        assert world.state("shipment-1").called_off or not world.state("shipment-1").order_id
+    else:
+        assert order.stage is Stage.CONFIRMED
+        assert kept == waits
