@@ -6,6 +6,7 @@ and another input under the same id is refused.
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from domain.decider import DomainError, domain_error, message
@@ -46,6 +47,8 @@ class Request:
     input_id: str | None = None
     correlation_id: str | None = None
     causation_id: str | None = None
+    cause: str | None = None
+    cause_at: datetime | None = None
     reason: str | None = None
     trace: str | None = None
     expected_version: int | None = None

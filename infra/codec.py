@@ -49,10 +49,10 @@ class Unreadable(Exception):
 
 
 class EventCodec:
-    """The events of the registries, by stored name."""
+    """The events (or commands) of the registries, by stored name."""
 
-    def __init__(self, events: Iterable[type]) -> None:
-        self._kinds = {kind.__name__: kind for kind in events}
+    def __init__(self, kinds: Iterable[type]) -> None:
+        self._kinds = {kind.__name__: kind for kind in kinds}
 
     def schema(self, event: object) -> int:
         """The number of the event's shape; 1 until a shape has changed."""
@@ -63,7 +63,7 @@ class EventCodec:
         try:
             return from_stored(self._kinds[name], stored)
         except KeyError:
-            raise Unreadable(f"no event is called {name!r}") from None
+            raise Unreadable(f"nothing is called {name!r}") from None
         except msgspec.ValidationError as error:
             raise Unreadable(f"{name}: {error}") from error
 

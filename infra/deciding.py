@@ -47,6 +47,11 @@ class Decisions:
         self._single = {command: d for d in deciders for command in d.commands}
         self._joint = {joint.command: joint for joint in joints}
 
+    @property
+    def commands(self) -> frozenset[type]:
+        """All that can be decided."""
+        return frozenset((*self._single, *self._joint))
+
     async def decide(
         self, requests: Sequence[Request], head: Head, *, trusting: bool = False
     ) -> Group:
@@ -58,11 +63,15 @@ class Decisions:
         group = Group(head)
         if trusting:
             group.put(self._new(requests, group))
+        await self.add(requests, group)
+        return group
+
+    async def add(self, requests: Sequence[Request], group: Group) -> None:
+        """Answer more requests, on the result of those before."""
         await self._load(requests, group)
         for request in requests:
             await self._load([request], group)  # an order placed in this group names more
             group.answers.append(self._answer(request, group))
-        return group
 
     def _new(self, requests: Sequence[Request], group: Group) -> dict[str, Versioned]:
         """The streams that are named after their commands, as they are before they begin."""
@@ -158,6 +167,8 @@ def _meta(request: Request, index: int, at: datetime) -> Meta:
         causation_id=request.causation_id or request.command_id,
         actor=request.actor,
         recorded_at=at,
+        cause=request.cause,
+        cause_at=request.cause_at,
         reason=request.reason,
         trace=request.trace,
     )

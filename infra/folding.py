@@ -42,12 +42,13 @@ class Projection(Protocol):
 
 @message
 class Parked:
-    """A key that waits: the event it failed at and what was said."""
+    """A key that waits: the event (or deadline) it failed at and what was said."""
 
     projection: str
     key: str
     position: int
     error: str
+    deadline: str | None = None
 
 
 def collection_of(projection: str, generation: int) -> str:

@@ -68,7 +68,9 @@ class Log:
     def __init__(self, mongo: Mongo, codec: EventCodec) -> None:
         self.mongo = mongo
         self.codec = codec
-        self._listeners: list[Callable[[], None]] = []
+        self.appended = 0
+        """The last position that this process has appended."""
+        self._listeners: list[Callable[[Sequence[NewEvent]], None]] = []
 
     async def prepare(self) -> None:
         """Create collections, indexes and the head; harmless when they exist."""
@@ -83,8 +85,8 @@ class Log:
 
         await self.mongo.run(indexes)
 
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after each append by this process."""
+    def listen(self, listener: Callable[[Sequence[NewEvent]], None]) -> None:
+        """Call `listener` with the events of each append by this process."""
         self._listeners.append(listener)
 
     async def head(self) -> Head:
@@ -118,8 +120,9 @@ class Log:
             return after
 
         after = await self.mongo.transaction(write)
+        self.appended = after.position
         for listener in self._listeners:
-            listener()
+            listener(events)
         return after
 
     def _encoded(

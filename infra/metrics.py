@@ -20,3 +20,9 @@ PROJECTED_POSITION: Final = Gauge("tidings_projected_position", "Position of the
 HEAD_POSITION: Final = Gauge("tidings_head_position", "Last position this process has seen")
 PARKED_KEYS: Final = Counter("tidings_parked_keys_total", "Documents parked", ["projection"])
 SUBSCRIBERS: Final = Gauge("tidings_subscribers", "Live subscriptions", ["kind"])
+REACTED: Final = Counter("tidings_reacted_events_total", "Events told to a process", ["follower"])
+DEADLINES: Final = Counter("tidings_deadlines_total", "Deadlines that have passed", ["follower"])
+CARRIED: Final = Counter(
+    "tidings_outbox_total", "Work carried out, refused or put off", ["follower", "outcome"]
+)
+OUTBOX: Final = Gauge("tidings_outbox_rows", "Work in memory, waiting or under way", ["follower"])

@@ -23,6 +23,7 @@ class ParkedKey(Document):
     key: str
     position: int
     error: str
+    deadline: str | None = None
 
     class Settings:
         name = PARKED

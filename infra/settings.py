@@ -3,8 +3,10 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from math import inf
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any, Final, get_origin
+from urllib.parse import urlsplit
 
 
 class SettingInvalid(Exception):
@@ -47,6 +49,11 @@ class Settings:
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
     jwks_url: str | None = None
+    payment_provider_url: str | None = None
+    payment_provider_key: str | None = field(default=None, repr=False)
+    payment_provider_seconds: float = 5.0
+    payment_callback_url: str | None = None
+    payment_callback_secret: str | None = field(default=None, repr=False)
     at_least_seconds: float = 2.0
     drain_seconds: float = 10.0
     log_level: str = "info"
@@ -80,3 +87,63 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     if uri := environment.get("MONGODB_URI"):
         found["mongodb_uri"] = uri
     return Settings(**{**found, "limits": limits})
+
+
+# -- settings that must fit together
+
+FEWEST_CHARACTERS: Final = 16
+"""Of a secret."""
+
+
+def check_payment_settings(settings: Settings, *, calls: bool) -> None:
+    """Whether callbacks can be trusted, and, where this process `calls`, the provider be called;
+    raises `SettingInvalid`."""
+    url, callbacks = settings.payment_provider_url, settings.payment_callback_url
+    if settings.payment_callback_secret is not None or callbacks is not None:
+        check_secret("TIDINGS_PAYMENT_CALLBACK_SECRET", settings.payment_callback_secret)
+    if callbacks is not None:
+        _check_url("TIDINGS_PAYMENT_CALLBACK_URL", callbacks, settings)
+    if not calls:
+        return
+    if url is None:
+        _check_sandbox(settings)
+        return
+    _check_url("TIDINGS_PAYMENT_PROVIDER_URL", url, settings)
+    check_secret("TIDINGS_PAYMENT_PROVIDER_KEY", settings.payment_provider_key)
+    if not 0 < settings.payment_provider_seconds < inf:
+        raise SettingInvalid("TIDINGS_PAYMENT_PROVIDER_SECONDS must be more than 0.")
+
+
+def _check_sandbox(settings: Settings) -> None:
+    if settings.production:
+        raise SettingInvalid(
+            "The payment sandbox is not for production: set TIDINGS_PAYMENT_PROVIDER_URL."
+        )
+    given = {
+        "TIDINGS_PAYMENT_PROVIDER_KEY": settings.payment_provider_key,
+        "TIDINGS_PAYMENT_CALLBACK_URL": settings.payment_callback_url,
+        "TIDINGS_PAYMENT_CALLBACK_SECRET": settings.payment_callback_secret,
+    }
+    if lone := [name for name, value in given.items() if value is not None]:
+        raise SettingInvalid(f"{lone[0]} is of no use without TIDINGS_PAYMENT_PROVIDER_URL.")
+
+
+def _check_url(name: str, url: str, settings: Settings) -> None:
+    wanted = ("https",) if settings.production else ("https", "http")
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in wanted and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine:
+        raise SettingInvalid(f"{name} must be an {' or '.join(wanted)} URL.")
+
+
+def check_secret(name: str, secret: str | None) -> None:
+    """Raises `SettingInvalid` for one that can be guessed, or cannot be sent."""
+    if secret is None or len(secret) < FEWEST_CHARACTERS or not _is_visible(secret):
+        raise SettingInvalid(f"{name} must have {FEWEST_CHARACTERS} or more visible characters.")
+
+
+def _is_visible(text: str) -> bool:
+    return all("!" <= character <= "~" for character in text)

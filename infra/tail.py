@@ -5,20 +5,50 @@ stream misses costs time, never data.
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 from pymongo.errors import PyMongoError
 
-from infra.log import COUNTERS, Log
+from infra.log import COUNTERS, Log, NewEvent
+from infra.mongo import Document
 
 
-async def wake_on_growth(log: Log, wake: asyncio.Event) -> None:
-    """Set `wake` with each append, by this process or another, until cancelled."""
-    log.listen(wake.set)
+async def wake_on_growth(log: Log, *wakes: asyncio.Event) -> None:
+    """Set `wakes` with each append, by this process or another, until cancelled."""
+    for wake in wakes:
+        wake_on_append(log, wake)
+    await wake_on_others(log, *wakes)
+
+
+def wake_on_append(log: Log, wake: asyncio.Event, kinds: tuple[type, ...] = (object,)) -> None:
+    """Set `wake` with each append of such events by this process."""
+
+    def appended(events: Sequence[NewEvent]) -> None:
+        if any(isinstance(new.event, kinds) for new in events):
+            wake.set()
+
+    log.listen(appended)
+
+
+async def wake_on_others(log: Log, *wakes: asyncio.Event) -> None:
+    """Set `wakes` with each append by another process, until cancelled."""
+
+    def wake_all() -> None:
+        for wake in wakes:
+            wake.set()
+
     while True:
         with suppress(PyMongoError):
             async with log.mongo.watch(COUNTERS, []) as changes:
-                wake.set()
-                async for _ in changes:
-                    wake.set()
+                wake_all()
+                async for change in changes:
+                    if _position(change) > log.appended:
+                        wake_all()
         await asyncio.sleep(0.2)
+
+
+def _position(change: Document) -> int:
+    """Where the head has moved to."""
+    fields: Document = change.get("updateDescription", {}).get("updatedFields", {})
+    return int(fields.get("position", 0))

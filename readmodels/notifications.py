@@ -1,6 +1,7 @@
 """Notifications: what has a customer been told, and what since they last looked?
 
 1. One document per event, written once. Its `position` is the place to resume after.
+2. A parcel that was sent or has arrived is told once, by what became of the lines of the order.
 """
 
 from collections.abc import Mapping
@@ -12,11 +13,13 @@ from domain.customer import CustomerAddressChanged, CustomerReinstated, Customer
 from domain.decider import message
 from domain.order import (
     OrderCancelled,
+    OrderConfirmed,
     OrderLinesDelivered,
     OrderLinesDispatched,
     OrderLinesReturned,
     OrderPlaced,
 )
+from domain.payment import PaymentDeclined, PaymentRefunded
 from domain.recorded import Recorded
 from readmodels.page import FIRST_PAGE, Condition, Field, Op, Page, Select, Sort, select
 from readmodels.projection import Projection, index, joined
@@ -25,10 +28,13 @@ from readmodels.wording import sentence
 
 class NotificationKind(Enum):
     ORDER_PLACED = "order_placed"
+    ORDER_CONFIRMED = "order_confirmed"
+    PAYMENT_DECLINED = "payment_declined"
     ORDER_CANCELLED = "order_cancelled"
     LINES_DISPATCHED = "lines_dispatched"
     LINES_DELIVERED = "lines_delivered"
     RETURN_RECEIVED = "return_received"
+    REFUNDED = "refunded"
     ADDRESS_CHANGED = "address_changed"
     SUSPENDED = "suspended"
     REINSTATED = "reinstated"
@@ -36,10 +42,13 @@ class NotificationKind(Enum):
 
 KINDS: Final[Mapping[type, NotificationKind]] = {
     OrderPlaced: NotificationKind.ORDER_PLACED,
+    OrderConfirmed: NotificationKind.ORDER_CONFIRMED,
+    PaymentDeclined: NotificationKind.PAYMENT_DECLINED,
     OrderCancelled: NotificationKind.ORDER_CANCELLED,
     OrderLinesDispatched: NotificationKind.LINES_DISPATCHED,
     OrderLinesDelivered: NotificationKind.LINES_DELIVERED,
     OrderLinesReturned: NotificationKind.RETURN_RECEIVED,
+    PaymentRefunded: NotificationKind.REFUNDED,
     CustomerAddressChanged: NotificationKind.ADDRESS_CHANGED,
     CustomerSuspended: NotificationKind.SUSPENDED,
     CustomerReinstated: NotificationKind.REINSTATED,
@@ -85,7 +94,7 @@ def inbox(customer_id: str | None, after: int = 0, page: Page = FIRST_PAGE) -> S
 
 NOTIFICATIONS: Final = Projection(
     name="notifications",
-    version=1,
+    version=2,
     view=Notification,
     events=tuple(KINDS),
     keys=keys,

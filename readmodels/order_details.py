@@ -11,10 +11,13 @@ from domain.money import rounded
 from domain.order import (
     Event,
     OrderCancelled,
+    OrderConfirmed,
     OrderLinesDelivered,
     OrderLinesDispatched,
     OrderLinesReturned,
+    OrderNotReserved,
     OrderPlaced,
+    OrderReserved,
 )
 from domain.order_line import Line, Progress
 from domain.recorded import Recorded
@@ -64,6 +67,7 @@ class OrderDetails:
     status: OrderStatus
     placed_at: datetime
     placed_on: date
+    confirmed_at: datetime | None = None
     currency: str
     net: int
     tax: int
@@ -76,7 +80,7 @@ class OrderDetails:
     version: int
 
 
-Change: TypeAlias = OrderCancelled | OrderLinesDispatched | OrderLinesDelivered | OrderLinesReturned
+LinesMoved: TypeAlias = OrderLinesDispatched | OrderLinesDelivered | OrderLinesReturned
 
 
 def evolve(order: OrderDetails | None, recorded: Recorded, _: str) -> OrderDetails | None:
@@ -85,14 +89,19 @@ def evolve(order: OrderDetails | None, recorded: Recorded, _: str) -> OrderDetai
         return _placed(event, recorded)
     if order is None:
         return None
-    lines = _moved(order.lines, event)
-    return replace(
-        order,
-        lines=lines,
-        status=OrderStatus.CANCELLED if isinstance(event, OrderCancelled) else _status(lines),
-        timeline=(*order.timeline, _entry(event, recorded)),
-        version=recorded.version,
-    )
+    timeline = (*order.timeline, _entry(event, recorded))
+    order = replace(order, timeline=timeline, version=recorded.version)
+    match event:
+        case OrderReserved() | OrderNotReserved():
+            return order
+        case OrderConfirmed():
+            return _weighed(replace(order, confirmed_at=event.at))
+        case OrderCancelled():
+            return replace(order, status=OrderStatus.CANCELLED)
+        case OrderLinesDispatched() | OrderLinesDelivered() | OrderLinesReturned():
+            return _weighed(replace(order, lines=_moved(order.lines, event)))
+        case _:
+            assert_never(event)
 
 
 def _placed(event: OrderPlaced, recorded: Recorded) -> OrderDetails:
@@ -140,10 +149,8 @@ def _entry(event: Event, recorded: Recorded) -> TimelineEntry:
     )
 
 
-def _moved(lines: tuple[OrderLine, ...], event: Change) -> tuple[OrderLine, ...]:
+def _moved(lines: tuple[OrderLine, ...], event: LinesMoved) -> tuple[OrderLine, ...]:
     match event:
-        case OrderCancelled():
-            return lines
         case OrderLinesDispatched():
             step = {"progress": Progress.DISPATCHED, "dispatched_at": event.at}
             return _stepped(lines, event.lines, step)
@@ -167,18 +174,21 @@ def _stepped(
     return tuple(after)
 
 
-def _status(lines: tuple[OrderLine, ...]) -> OrderStatus:
-    return status_of(
-        lines=len(lines),
-        dispatched=sum(line.dispatched_at is not None for line in lines),
-        delivered=sum(line.delivered_at is not None for line in lines),
-        returned=sum(line.returned_at is not None for line in lines),
+def _weighed(order: OrderDetails) -> OrderDetails:
+    """The order with the status that its lines make."""
+    status = status_of(
+        lines=len(order.lines),
+        dispatched=sum(line.dispatched_at is not None for line in order.lines),
+        delivered=sum(line.delivered_at is not None for line in order.lines),
+        returned=sum(line.returned_at is not None for line in order.lines),
+        confirmed=order.confirmed_at is not None,
     )
+    return replace(order, status=status)
 
 
 ORDER_DETAILS: Final = Projection(
     name="order_details",
-    version=1,
+    version=2,
     view=OrderDetails,
     events=get_args(Event),
     keys=field_of("order_id"),

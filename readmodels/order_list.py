@@ -9,10 +9,13 @@ from domain.decider import message
 from domain.order import (
     Event,
     OrderCancelled,
+    OrderConfirmed,
     OrderLinesDelivered,
     OrderLinesDispatched,
     OrderLinesReturned,
+    OrderNotReserved,
     OrderPlaced,
+    OrderReserved,
 )
 from domain.recorded import Recorded
 from readmodels.order_status import OrderStatus, status_of
@@ -35,6 +38,7 @@ class OrderListed:
     dispatched_lines: int = 0
     delivered_lines: int = 0
     returned_lines: int = 0
+    confirmed_at: datetime | None = None
     version: int
 
 
@@ -46,6 +50,10 @@ def evolve(order: OrderListed | None, recorded: Recorded, _: str) -> OrderListed
         return None
     order = replace(order, version=recorded.version)
     match event:
+        case OrderReserved() | OrderNotReserved():
+            return order
+        case OrderConfirmed():
+            return _moved(replace(order, confirmed_at=event.at))
         case OrderCancelled():
             return replace(order, status=OrderStatus.CANCELLED)
         case OrderLinesDispatched():
@@ -81,7 +89,13 @@ def _moved(
     returned += order.returned_lines
     return replace(
         order,
-        status=status_of(order.line_count, dispatched, delivered, returned),
+        status=status_of(
+            order.line_count,
+            dispatched,
+            delivered,
+            returned,
+            confirmed=order.confirmed_at is not None,
+        ),
         dispatched_lines=dispatched,
         delivered_lines=delivered,
         returned_lines=returned,
@@ -109,7 +123,7 @@ def orders(
 
 ORDER_LIST: Final = Projection(
     name="order_list",
-    version=1,
+    version=2,
     view=OrderListed,
     events=get_args(Event),
     keys=field_of("order_id"),

@@ -10,7 +10,9 @@ class OrderStatus(Enum):
     """The least advanced lines decide."""
 
     PLACED = "placed"
-    """No line has been dispatched."""
+    """It is not confirmed, and no line has been dispatched."""
+    CONFIRMED = "confirmed"
+    """It is in stock and its payment is secured; no line has been dispatched."""
     PARTLY_DISPATCHED = "partly_dispatched"
     """Some lines have been dispatched, others not."""
     DISPATCHED = "dispatched"
@@ -24,7 +26,9 @@ class OrderStatus(Enum):
     CANCELLED = "cancelled"
 
 
-def status_of(lines: int, dispatched: int, delivered: int, returned: int) -> OrderStatus:
+def status_of(
+    lines: int, dispatched: int, delivered: int, returned: int, *, confirmed: bool
+) -> OrderStatus:
     """The status of an order that stands, from the number of lines and of steps taken."""
     if returned == lines:
         return OrderStatus.RETURNED
@@ -32,4 +36,6 @@ def status_of(lines: int, dispatched: int, delivered: int, returned: int) -> Ord
         return OrderStatus.DELIVERED
     if dispatched == lines:
         return OrderStatus.PARTLY_DELIVERED if delivered else OrderStatus.DISPATCHED
-    return OrderStatus.PARTLY_DISPATCHED if dispatched else OrderStatus.PLACED
+    if dispatched:
+        return OrderStatus.PARTLY_DISPATCHED
+    return OrderStatus.CONFIRMED if confirmed else OrderStatus.PLACED

@@ -128,7 +128,7 @@ def select(
 def every(fields: Fields, where: Sequence[Condition], order_by: Sequence[Sort]) -> Select:
     """The query for all documents, where the conditions bound their number."""
     parts = [compiled(fields, condition) for condition in where]
-    return Select({"$and": parts}, _order(fields, order_by), None)
+    return Select(_all_of(parts), _order(fields, order_by), None)
 
 
 def slice_of(query: Select, found: Sequence[Document]) -> Slice:

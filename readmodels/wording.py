@@ -14,18 +14,28 @@ from domain.customer import (
 from domain.money import MINOR_DIGITS
 from domain.order import (
     OrderCancelled,
+    OrderConfirmed,
     OrderLinesDelivered,
     OrderLinesDispatched,
     OrderLinesReturned,
+    OrderNotReserved,
     OrderPlaced,
+    OrderReserved,
+    Shortage,
 )
+from domain.payment import PaymentDeclined, PaymentRefunded
 
 Told: TypeAlias = (
     OrderPlaced
+    | OrderReserved
+    | OrderNotReserved
+    | OrderConfirmed
     | OrderCancelled
     | OrderLinesDispatched
     | OrderLinesDelivered
     | OrderLinesReturned
+    | PaymentDeclined
+    | PaymentRefunded
     | CustomerAddressChanged
     | CustomerSuspended
     | CustomerReinstated
@@ -37,6 +47,12 @@ def sentence(event: Told) -> str:
         case OrderPlaced():
             total = amount(event.total, event.currency)
             return f"The order was placed: {count(len(event.lines))}, {total} in all."
+        case OrderReserved():
+            return "All that was ordered is in stock, and kept for the order."
+        case OrderNotReserved():
+            return f"The order could not be reserved{missing(event.shortages)}."
+        case OrderConfirmed():
+            return "The order was confirmed: its payment is secured."
         case OrderCancelled():
             return f"The order was cancelled: {event.reason}"
         case OrderLinesDispatched():
@@ -45,6 +61,10 @@ def sentence(event: Told) -> str:
             return f"{numbered(event.lines)} delivered; {to_come(event.rest)}."
         case OrderLinesReturned():
             return f"{numbered(line.number for line in event.lines)} returned: {event.reason}"
+        case PaymentDeclined():
+            return f"The payment was declined: {event.reason}"
+        case PaymentRefunded():
+            return f"{amount(event.amount, event.currency)} were paid back."
         case CustomerAddressChanged():
             return "The address was changed."
         case CustomerSuspended():
@@ -62,6 +82,12 @@ def amount(minor: int, currency: str) -> str:
         return f"{minor} {currency}"
     whole, part = divmod(minor, 10**digits)
     return f"{whole}.{part:0{digits}} {currency}"
+
+
+def missing(shortages: Iterable[Shortage]) -> str:
+    """`: tea (3 wanted, 1 there), cup (1 wanted, 0 there)`; nothing where nothing is known."""
+    told = [f"{s.sku} ({s.requested} wanted, {s.available} there)" for s in shortages]
+    return f": {', '.join(told)}" if told else ""
 
 
 def count(lines: int) -> str:

@@ -12,6 +12,7 @@ from infra.projector import Projector
 from infra.reads import Reads
 from infra.rebuild import prepare_read_models
 from tests.infra import toy
+from tests.infra.errands import House, open_house
 from tests.infra.parts import Seen, a_log, handler_on, running
 
 
@@ -31,6 +32,12 @@ async def handler(log: Log) -> AsyncIterator[CommandHandler]:
     handler = handler_on(log)
     async with running(handler.run()):
         yield handler
+
+
+@pytest_asyncio.fixture
+async def house(mongodb_uri: str, database_name: str) -> AsyncIterator[House]:
+    async with open_house(mongodb_uri, database_name) as opened:
+        yield opened
 
 
 @pytest_asyncio.fixture

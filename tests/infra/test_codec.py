@@ -65,7 +65,7 @@ def test_a_wrong_type_is_an_error_with_its_path() -> None:
 
 
 def test_an_unknown_name_is_an_error() -> None:
-    with pytest.raises(Unreadable, match="no event is called 'Cup'"):
+    with pytest.raises(Unreadable, match="nothing is called 'Cup'"):
         CODEC.decode("Cup", {})
 
 

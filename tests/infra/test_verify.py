@@ -137,7 +137,7 @@ def at(position: int, path: str, value: Any) -> Callable[[Document], Document]:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (at(6, "type", "MarblesLost"), "cannot be decoded: no event is called 'MarblesLost'"),
+        (at(6, "type", "MarblesLost"), "cannot be decoded: nothing is called 'MarblesLost'"),
         (
             at(6, "data", {"jar": "c", "marbles": "6", "note": ""}),
             "cannot be decoded: MarblesPut: Expected `int`, got `str` - at `$.marbles`",

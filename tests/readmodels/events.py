@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from domain.account import Account, EntryPosted, Posting
 from domain.address import Address
 from domain.customer import (
     CustomerAddressChanged,
@@ -14,13 +15,26 @@ from domain.customer import (
 from domain.money import Money
 from domain.order import (
     OrderCancelled,
+    OrderConfirmed,
     OrderLinesDelivered,
     OrderLinesDispatched,
     OrderLinesReturned,
+    OrderNotReserved,
     OrderPlaced,
+    OrderReserved,
+    Shortage,
 )
 from domain.order_line import Line
+from domain.payment import (
+    AuthorisationRequested,
+    PaymentAuthorised,
+    PaymentCaptured,
+    PaymentDeclined,
+    PaymentRefunded,
+    PaymentVoided,
+)
 from domain.product import ProductAdded, ProductDiscontinued, ProductRenamed, ProductRepriced
+from domain.shipment import ShipmentArrived, ShipmentBooked, ShipmentCalledOff, ShipmentSent
 from tests.readmodels.given import NOON
 
 DAY = timedelta(days=1)
@@ -72,6 +86,14 @@ PLACED = OrderPlaced(
     segment="RETAIL",
     at=NOON,
 )
+RESERVED = OrderReserved(order_id="order-1", customer_id="customer-1", at=NOON)
+NOT_RESERVED = OrderNotReserved(
+    order_id="order-1",
+    customer_id="customer-1",
+    shortages=(Shortage(sku="tea", requested=4, available=3),),
+    at=NOON,
+)
+CONFIRMED = OrderConfirmed(order_id="order-1", customer_id="customer-1", at=NOON + DAY)
 CANCELLED = OrderCancelled(
     order_id="order-1",
     customer_id="customer-1",
@@ -113,4 +135,95 @@ def returned(*lines: Line, days: int = 9) -> OrderLinesReturned:
         placed_on=NOON.date(),
         reason="too bitter",
         at=NOON + days * DAY,
+    )
+
+
+# -- the payment of that order
+
+ASKED = AuthorisationRequested(
+    payment_id="payment-1",
+    order_id="order-1",
+    customer_id="customer-1",
+    amount=2544,
+    currency="EUR",
+    card="ok",
+    at=NOON,
+)
+AUTHORISED = PaymentAuthorised(
+    payment_id="payment-1",
+    order_id="order-1",
+    customer_id="customer-1",
+    reference="p-7",
+    at=NOON + DAY,
+)
+DECLINED = PaymentDeclined(
+    payment_id="payment-1",
+    order_id="order-1",
+    customer_id="customer-1",
+    reason="insufficient funds",
+    at=NOON + DAY,
+)
+VOIDED = PaymentVoided(
+    payment_id="payment-1", order_id="order-1", customer_id="customer-1", at=NOON + 2 * DAY
+)
+
+
+def captured(amount: int) -> PaymentCaptured:
+    return PaymentCaptured(
+        payment_id="payment-1",
+        order_id="order-1",
+        customer_id="customer-1",
+        capture_id=f"capture-{amount}",
+        amount=amount,
+        currency="EUR",
+        at=NOON + 2 * DAY,
+    )
+
+
+def refunded(amount: int) -> PaymentRefunded:
+    return PaymentRefunded(
+        payment_id="payment-1",
+        order_id="order-1",
+        customer_id="customer-1",
+        refund_id=f"refund-{amount}",
+        amount=amount,
+        currency="EUR",
+        at=NOON + 9 * DAY,
+    )
+
+
+# -- its shipment
+
+BOOKED = ShipmentBooked(
+    shipment_id="shipment-1", order_id="order-1", lines=(1, 2, 3), deliver_to=BERLIN, at=NOON
+)
+CALLED_OFF = ShipmentCalledOff(shipment_id="shipment-1", order_id="order-1", at=NOON + DAY)
+
+
+def sent(*lines: int, days: int = 1) -> ShipmentSent:
+    return ShipmentSent(
+        shipment_id="shipment-1", order_id="order-1", lines=lines, at=NOON + days * DAY
+    )
+
+
+def arrived(*lines: int, days: int = 3) -> ShipmentArrived:
+    return ShipmentArrived(
+        shipment_id="shipment-1", order_id="order-1", lines=lines, at=NOON + days * DAY
+    )
+
+
+# -- what is posted for it
+
+
+def posted(what: str, currency: str = "EUR", **amounts: int) -> EntryPosted:
+    """`posted("capture", cash=5, receivables=-5)`."""
+    return EntryPosted(
+        entry_id=f"entry-1-{what}",
+        order_id="order-1",
+        text=what.capitalize(),
+        currency=currency,
+        postings=tuple(
+            Posting(account=Account(name), amount=amount) for name, amount in amounts.items()
+        ),
+        at=NOON,
     )

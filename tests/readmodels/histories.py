@@ -6,14 +6,17 @@ from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
 
-from domain import customer, order, product, stock_item
-from domain.decider import Decider, DomainError, DomainErrors
+from domain import customer, order, payment, product, shipment, stock_item
+from domain.account import Account, Posting
+from domain.checkout import RESERVE_ORDER, ReserveOrder
+from domain.decider import Decider, DomainError, DomainErrors, Joint
 from domain.money import Money
 from domain.order_line import LineWanted
 from domain.recorded import Recorded
 from domain.registry import AGGREGATES
 from tests.readmodels.events import BERLIN, PARIS
 from tests.readmodels.given import NOON, recorded
+from tests.scenario import decided
 
 States: TypeAlias = dict[str, Any]
 """The states at the end of a history, by stream."""
@@ -40,9 +43,30 @@ _LINES = st.lists(
     max_size=3,
 ).map(tuple)
 
+_POSTINGS = st.builds(
+    lambda amount, accounts: (
+        Posting(account=accounts[0], amount=amount),
+        Posting(account=accounts[1], amount=-amount),
+    ),
+    st.integers(-9, 9),
+    st.tuples(st.sampled_from(Account), st.sampled_from(Account)),
+)
+
 _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "customer_id": _CUSTOMERS,
     "order_id": _ORDERS,
+    "payment_id": st.sampled_from(["payment-1", "payment-2"]),
+    "shipment_id": st.sampled_from(["shipment-1", "shipment-2"]),
+    "entry_id": st.sampled_from([f"entry-{n}" for n in range(9)]),
+    "capture_id": st.sampled_from(["capture-1", "capture-2"]),
+    "refund_id": st.sampled_from(["refund-1", "refund-2"]),
+    "amount": st.integers(1, 9),
+    "currency": st.sampled_from(["EUR", "JPY"]),
+    "card": st.just("ok"),
+    "reference": st.just("p-7"),
+    "text": st.just("Invoice"),
+    "postings": _POSTINGS,
+    "imported": st.booleans(),
     "sku": _SKUS,
     "name": _NAMES,
     "email": st.sampled_from(["a@example.org", "b@example.org"]),
@@ -71,7 +95,12 @@ _BY_COMMAND: dict[type, Decider[Any, Any, Any]] = {
     command: decider for decider in AGGREGATES for command in decider.commands
 }
 
-_ANY = st.sampled_from(tuple(_BY_COMMAND)).flatmap(_command)
+_DECIDERS = {decider.category: decider for decider in AGGREGATES}
+
+_JOINTS: dict[type, Joint[Any]] = {ReserveOrder: RESERVE_ORDER}
+"""Joint decisions that lead to events which no aggregate comes to alone."""
+
+_ANY = st.sampled_from((*_BY_COMMAND, *_JOINTS)).flatmap(_command)
 
 
 @st.composite
@@ -79,17 +108,40 @@ def _order_life(draw: st.DrawFn) -> list[Any]:
     """An order that is placed, and sent, delivered and taken back to some extent."""
     placed = draw(_command(order.PlaceOrder))
     numbers = st.lists(st.integers(1, len(placed.lines)), min_size=1).map(tuple)
-    life = [placed]
+    known = {"order_id": st.just(placed.order_id), "at": _TIMES}
+    life = [
+        placed,
+        *(draw(st.builds(kind, **known)) for kind in (ReserveOrder, order.ConfirmOrder)),
+    ]
     for step in (order.MarkLinesDispatched, order.MarkLinesDelivered, order.ReturnLines):
         lines, reason = draw(numbers), {"reason": "too late"} if step is order.ReturnLines else {}
         life.append(step(order_id=placed.order_id, lines=lines, at=draw(_TIMES), **reason))
     return life[: draw(st.integers(1, len(life)))]
 
 
+def _life_of(*kinds: type) -> st.SearchStrategy[list[Any]]:
+    """One command of each kind, and some once more."""
+    return st.tuples(*(st.lists(_command(kind), min_size=1, max_size=2) for kind in kinds)).map(
+        lambda lists: list(chain(*lists))
+    )
+
+
+_PAYMENT_LIFE = _life_of(
+    payment.AuthorisePayment,
+    payment.RecordAuthorisation,
+    payment.CapturePayment,
+    payment.RecordCapture,
+    payment.RefundPayment,
+    payment.RecordRefund,
+)
+_SHIPMENT_LIFE = _life_of(shipment.BookShipment, shipment.SendShipment, shipment.RecordArrival)
+
 # Commands drawn one by one seldom follow on from each other: let some do.
 _PASSAGES = st.one_of(
     st.lists(_ANY, min_size=1, max_size=5),
     _order_life(),
+    _PAYMENT_LIFE,
+    _SHIPMENT_LIFE,
     st.tuples(*map(_command, (customer.RegisterCustomer, product.AddProduct))).map(list),
     st.tuples(*map(_command, (stock_item.ReceiveStock, stock_item.ReserveStock))).map(list),
 )
@@ -101,17 +153,33 @@ def lived(commands: list[Any]) -> tuple[list[Recorded], States]:
     streams: list[str] = []
     states: States = {}
     for command in commands:
-        decider = _BY_COMMAND[type(command)]
-        stream = decider.stream_of(command)
-        state = states.get(stream, decider.initial)
         try:
-            new = decider.decide(command, state)
+            new = _decided(command, states)
         except (DomainError, DomainErrors):
             continue
-        states[stream] = decider.fold(new, state)
-        events += new
-        streams += [stream] * len(new)
+        for stream, event in new:
+            decider = _decider(stream)
+            states[stream] = decider.evolve(states.get(stream, decider.initial), event)
+            events.append(event)
+            streams.append(stream)
     return recorded(events, streams), states
+
+
+def _decider(stream: str) -> Decider[Any, Any, Any]:
+    return _DECIDERS[stream.partition("-")[0]]
+
+
+def _decided(command: Any, states: States) -> list[tuple[str, Any]]:
+    """What the command comes to, as (stream, event) pairs."""
+
+    def state(stream: str) -> Any:
+        return states.get(stream, _decider(stream).initial)
+
+    if joint := _JOINTS.get(type(command)):
+        return decided(joint, state, command)
+    decider = _BY_COMMAND[type(command)]
+    stream = decider.stream_of(command)
+    return [(stream, event) for event in decider.decide(command, state(stream))]
 
 
 HISTORIES = st.lists(_PASSAGES, max_size=12).map(lambda lists: lived(list(chain(*lists))))

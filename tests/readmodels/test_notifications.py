@@ -7,8 +7,11 @@ import pytest
 from readmodels.notifications import NOTIFICATIONS, Notification, NotificationKind, inbox
 from readmodels.wording import amount
 from tests.readmodels.events import (
+    ASKED,
     CANCELLED,
+    CONFIRMED,
     CUP,
+    DECLINED,
     MORE_TEA,
     MOVED,
     PLACED,
@@ -17,7 +20,9 @@ from tests.readmodels.events import (
     TEA,
     delivered,
     dispatched,
+    refunded,
     returned,
+    sent,
 )
 from tests.readmodels.given import NOON, given
 
@@ -30,6 +35,8 @@ TOLD = (
         "order_placed",
         "The order was placed: 1 line, 5 JPY in all.",
     ),
+    (CONFIRMED, "order_confirmed", "The order was confirmed: its payment is secured."),
+    (DECLINED, "payment_declined", "The payment was declined: insufficient funds"),
     (CANCELLED, "order_cancelled", "The order was cancelled: changed my mind"),
     (dispatched(1, 2), "lines_dispatched", "Lines 1 and 2 were dispatched; that was all."),
     (dispatched(3, rest=1), "lines_dispatched", "Line 3 was dispatched; 1 line still to come."),
@@ -39,6 +46,7 @@ TOLD = (
         "Lines 1, 2 and 3 were delivered; 2 lines still to come.",
     ),
     (returned(CUP, MORE_TEA), "return_received", "Lines 2 and 3 were returned: too bitter"),
+    (refunded(1000), "refunded", "10.00 EUR were paid back."),
     (MOVED, "address_changed", "The address was changed."),
     (SUSPENDED, "suspended", "The account was suspended: unpaid"),
     (REINSTATED, "reinstated", "The account was reinstated."),
@@ -61,6 +69,10 @@ def test_every_event_is_a_notification_of_its_own() -> None:
     inbox_of_two = given(NOTIFICATIONS, PLACED, CANCELLED)
     inbox_of_two.then_keys(FIRST, "customer-1:0000000000000002")
     assert isinstance(inbox_of_two.document(FIRST), Notification)
+
+
+def test_what_only_the_house_needs_to_know_is_not_told() -> None:
+    given(NOTIFICATIONS, ASKED, sent(1)).then_keys()
 
 
 def test_an_inbox_resumes_after_a_position() -> None:

@@ -11,10 +11,13 @@ from readmodels.order_status import OrderStatus
 from tests.readmodels.events import (
     BERLIN,
     CANCELLED,
+    CONFIRMED,
     CUP,
     DAY,
     MORE_TEA,
+    NOT_RESERVED,
     PLACED,
+    RESERVED,
     TEA,
     delivered,
     dispatched,
@@ -24,6 +27,11 @@ from tests.readmodels.given import NOON, given
 
 STORIES = (
     ((), OrderStatus.PLACED),
+    ((RESERVED,), OrderStatus.PLACED),
+    ((NOT_RESERVED,), OrderStatus.PLACED),
+    ((RESERVED, CONFIRMED), OrderStatus.CONFIRMED),
+    ((RESERVED, CONFIRMED, CANCELLED), OrderStatus.CANCELLED),
+    ((RESERVED, CONFIRMED, dispatched(1, rest=2)), OrderStatus.PARTLY_DISPATCHED),
     ((dispatched(1, rest=2),), OrderStatus.PARTLY_DISPATCHED),
     ((dispatched(1, rest=2), delivered(1, rest=2)), OrderStatus.PARTLY_DISPATCHED),
     ((dispatched(1, 2, 3),), OrderStatus.DISPATCHED),
@@ -90,6 +98,16 @@ def test_the_timeline_tells_who_did_what_and_why() -> None:
             text="The order was cancelled: changed my mind",
         ),
     )
+
+
+def test_the_timeline_tells_how_an_order_came_to_be_confirmed() -> None:
+    details = given(ORDER_DETAILS, PLACED, NOT_RESERVED, RESERVED, CONFIRMED).document("order-1")
+    assert details.confirmed_at == NOON + DAY
+    assert [entry.text for entry in details.timeline[1:]] == [
+        "The order could not be reserved: tea (4 wanted, 3 there).",
+        "All that was ordered is in stock, and kept for the order.",
+        "The order was confirmed: its payment is secured.",
+    ]
 
 
 def test_the_list_holds_one_row_of_an_order() -> None:

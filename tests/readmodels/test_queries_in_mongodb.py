@@ -14,12 +14,15 @@ from domain.order import OrderPlaced
 from domain.recorded import Recorded
 from infra.codec import from_stored, to_stored
 from readmodels import (
+    account_statement,
     customer_directory,
     notifications,
     order_list,
+    payments,
     product_catalogue,
     returns,
     sales,
+    shipments,
     stock_levels,
 )
 from readmodels.backlog import BACKLOG, BacklogOrder, BacklogWorth, backlog_on
@@ -119,6 +122,14 @@ LISTINGS: tuple[tuple[Projection[Any], Mapping[str, Field], dict[str, Any] | Non
     (sales.SALES_BY_PRODUCT, sales.PRODUCT_FIELDS, {"everywhere": {"$eq": True}}),
     (RETURNS, returns.FIELDS, None),
     (notifications.NOTIFICATIONS, notifications.FIELDS, None),
+    (payments.PAYMENTS, payments.FIELDS, None),
+    (shipments.SHIPMENTS, shipments.FIELDS, None),
+    (
+        account_statement.ACCOUNT_STATEMENT,
+        account_statement.LINE_FIELDS,
+        {"account": {"$eq": "cash"}, "currency": {"$eq": "EUR"}},
+    ),
+    (account_statement.TRIAL_BALANCE, account_statement.BALANCE_FIELDS, None),
 )
 
 

@@ -8,24 +8,30 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from domain.account import Entry
 from domain.customer import Customer
 from domain.order import Order, Stage
 from domain.order_line import Progress
+from domain.payment import Payment
 from domain.product import Product
 from domain.recorded import Recorded
 from domain.registry import AGGREGATES
+from domain.shipment import Shipment
 from domain.stock_item import StockItem
 from infra.codec import from_stored, to_stored
+from readmodels.account_statement import ACCOUNT_STATEMENT, TRIAL_BALANCE
 from readmodels.backlog import BACKLOG
 from readmodels.customer_directory import CUSTOMER_DIRECTORY
 from readmodels.order_details import ORDER_DETAILS
 from readmodels.order_list import ORDER_LIST
 from readmodels.order_status import OrderStatus
+from readmodels.payments import PAYMENTS
 from readmodels.product_catalogue import PRODUCT_CATALOGUE
 from readmodels.projection import Projection, joined, parted
 from readmodels.registry import PROJECTIONS
 from readmodels.returns import RETURNS
 from readmodels.sales import SALES_BY_DAY, SALES_BY_PRODUCT
+from readmodels.shipments import SHIPMENTS, ShipmentStatus
 from readmodels.stock_levels import STOCK_LEVELS
 from tests.readmodels.histories import HISTORIES, States, batches
 
@@ -171,13 +177,16 @@ def test_order_views_agree_with_each_other_and_with_the_orders(history: History)
         assert rows[key].version == details[key].version == len(details[key].timeline)
         cancelled = order.stage is Stage.CANCELLED
         assert (rows[key].status is OrderStatus.CANCELLED) == cancelled
+        if all(progress is Progress.ORDERED for progress in order.progress):
+            confirmed = order.stage is Stage.CONFIRMED
+            assert (rows[key].status is OrderStatus.CONFIRMED) == confirmed
 
 
 @EXAMPLES
 @given(HISTORIES)
 def test_every_amount_is_the_sum_over_the_orders(history: History) -> None:
     events, states = history
-    standing = [o for o in of_kind(states, Order).values() if o.stage is Stage.PLACED]
+    standing = [o for o in of_kind(states, Order).values() if o.stage is not Stage.CANCELLED]
     worth = sum(line.net_exact for order in standing for line in order.lines)
     days, products = documents(SALES_BY_DAY, events), documents(SALES_BY_PRODUCT, events)
     assert sum(day.revenue_exact for day in days.values()) == worth
@@ -208,3 +217,39 @@ def test_the_backlog_is_what_has_not_been_dispatched(history: History) -> None:
         assert [line.dispatched_on is None for line in waiting[key].lines] == ordered
         assert waiting[key].open_lines == sum(ordered)
         assert (waiting[key].last_dispatched_on is None) == any(ordered)
+
+
+@EXAMPLES
+@given(HISTORIES)
+def test_payments_and_shipments_agree_with_their_aggregates(history: History) -> None:
+    events, states = history
+    paid, moved = documents(PAYMENTS, events), documents(SHIPMENTS, events)
+    known = of_kind(states, Payment)
+    assert paid.keys() == known.keys()
+    for key, payment in known.items():
+        refunded = sum(amount for name, amount in payment.refunds if name in payment.refunded)
+        assert (paid[key].captured, paid[key].refunded) == (payment.captured_amount, refunded)
+        assert (paid[key].amount, paid[key].reference or "") == (payment.amount, payment.reference)
+    shipped = of_kind(states, Shipment)
+    assert moved.keys() == shipped.keys()
+    for key, shipment in shipped.items():
+        assert set(moved[key].sent) == set(shipment.sent)
+        assert set(moved[key].arrived) == set(shipment.arrived)
+        assert (moved[key].status is ShipmentStatus.CALLED_OFF) == shipment.called_off
+
+
+@EXAMPLES
+@given(HISTORIES)
+def test_the_ledger_balances_in_each_currency_and_statements_explain_it(history: History) -> None:
+    events, states = history
+    balances, lines = documents(TRIAL_BALANCE, events), documents(ACCOUNT_STATEMENT, events)
+    sums: Counter[str] = Counter()
+    explained: Counter[str] = Counter()
+    for balance in balances.values():
+        assert balance.balance == balance.debit - balance.credit
+        sums[balance.currency] += balance.balance
+    for line in lines.values():
+        explained[joined(line.account.value, line.currency)] += line.amount
+    assert not any(sums.values())
+    assert explained == {key: balance.balance for key, balance in balances.items()}
+    assert len(lines) == sum(len(entry.postings) for entry in of_kind(states, Entry).values())

@@ -1,0 +1,229 @@
+"""The reactor: from events, and from deadlines that have passed, to work in the outbox.
+
+1. What was decided (states of stories, work, deadlines, parked stories) is written in one
+   transaction with the checkpoint. A crash repeats a batch that left nothing behind.
+2. The checkpoint is moved from exactly what was read, so a second reactor, or an operator who mends
+   a story, is noticed: the slower one begins again. Two reactors at once are harmless.
+3. A deadline fires once, when its story has been told all that the log holds by then; it is deleted
+   in the transaction that holds what it led to.
+4. A story whose reaction fails is parked: it waits, with its deadlines, and all others go on.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from math import inf
+from typing import Any, Final, TypeAlias
+
+from infra import metrics
+from infra.codec import now
+from infra.deadlines import due
+from infra.folding import PARKED
+from infra.following import Deadline, Fact, Follower, Reaction, Row, fact_of, passed, react
+from infra.log import COUNTERS, EVENTS, Log
+from infra.mongo import SyncDatabase
+from infra.outbox import Carry, Outbox
+from infra.projector import Overtaken
+from infra.stories import Place, load_states, place_of, prepare_follower, write_reaction
+from infra.tail import wake_on_append
+
+log = logging.getLogger("tidings.reactor")
+
+BATCH: Final = 500
+MOST_REMEMBERED: Final = 20_000
+"""States of stories kept in memory; the least recently used goes first."""
+
+LOOK_AGAIN: Final = timedelta(seconds=0.5)
+"""How often deadlines are looked for: another process may have set one."""
+
+HandOver: TypeAlias = Callable[[int, int, Sequence[Row]], None]
+"""Told of the revisions before and after each transaction, and of the work that came with it."""
+
+
+class Reactor:
+    """Tells one follower what happens; `run_to_end` or `keep_reacting`."""
+
+    def __init__(
+        self,
+        log: Log,
+        follower: Follower,
+        hand_over: HandOver = lambda _before, _after, _rows: None,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        self._log = log
+        self._mongo = log.mongo
+        self._follower = follower
+        self._hand_over = hand_over
+        self._clock = clock
+        self._place: Place | None = None
+        self._seen = 0
+        self._look_at: datetime | None = None
+        self._kept: OrderedDict[str, Any] = OrderedDict()
+        self._parked: dict[str, int] = {}
+
+    async def run_to_end(self) -> None:
+        """Tell all there is, and then of the deadlines that have passed."""
+        while await self.run_once():
+            pass
+        while await self.fire():
+            pass
+
+    async def run_once(self) -> bool:
+        """Tell the next batch; whether there may be more."""
+        place = await self._begun()
+        seen, facts, more = await self._mongo.run(self._read)
+        if facts:
+            heard = [f for f in facts if f.cause.position < self._parked.get(f.story, inf)]
+            reaction = react(self._follower, self._kept, heard, place.revision + 1)
+            if not await self._commit(place, seen, reaction):
+                return True
+            metrics.REACTED.labels(self._follower.name).inc(len(heard))
+        self._seen = seen
+        return more
+
+    async def fire(self) -> bool:
+        """Tell of deadlines that have passed; whether there may be more."""
+        await self._begun()
+        at = self._clock()
+        if self._look_at is not None and at < self._look_at:
+            return False
+        found, look_at, head = await self._due(at)
+        if found and head > self._seen:  # what others have appended may drop them
+            while self._seen < head:
+                await self.run_once()
+            found, look_at, _ = await self._due(at)
+        place = await self._begun()
+        facts = [passed(deadline, self._seen + 1) for deadline in found]
+        if facts:
+            await self._mongo.run(lambda db: self._load(db, facts))
+            reaction = react(self._follower, self._kept, facts, place.revision + 1)
+            told = {deadline.id: None for deadline in found if deadline.story in reaction.states}
+            reaction.deadlines = {**told, **reaction.deadlines}
+            if not await self._commit(place, self._seen, reaction):
+                return True
+            metrics.DEADLINES.labels(self._follower.name).inc(len(told))
+        self._look_at = min(at + LOOK_AGAIN, look_at or at + LOOK_AGAIN)
+        return bool(facts)
+
+    @property
+    def seconds_to_wait(self) -> float:
+        """Until deadlines have to be looked at again."""
+        if self._look_at is None:
+            return 0.0
+        return max(0.0, (self._look_at - self._clock()).total_seconds())
+
+    def forget(self) -> None:
+        """Trust nothing in memory: begin again at the stored checkpoint."""
+        self._place = None
+
+    async def _begun(self) -> Place:
+        if self._place is None:
+            name = self._follower.name
+            place, parked = await self._mongo.run(
+                lambda db: (place_of(db, name), list(db[PARKED].find({"projection": name})))
+            )
+            self._place, self._seen, self._look_at = place, place.position, None
+            self._kept.clear()
+            self._parked = {row["key"]: row["position"] for row in parked}
+        return self._place
+
+    def _read(self, db: SyncDatabase) -> tuple[int, list[Fact], bool]:
+        """The position reached, what happened up to there, and whether there is more."""
+        head = self._log.appended
+        if head <= self._seen:  # others may have appended
+            head = _head(db)
+        if head == self._seen:
+            return head, [], False
+        where = {"_id": {"$gt": self._seen, "$lte": head}, "type": {"$in": self._follower.types}}
+        found = list(db[EVENTS].find(where, sort=[("_id", 1)], limit=BATCH))
+        facts = [
+            fact
+            for stored in found
+            if (fact := fact_of(self._follower, self._log.decoded(stored))) is not None
+        ]
+        self._load(db, facts)
+        more = len(found) == BATCH
+        return found[-1]["_id"] if more else head, facts, more
+
+    async def _due(self, at: datetime) -> tuple[list[Deadline], datetime | None, int]:
+        """Deadlines that have passed, when to look again if known, and where the log ends."""
+        name, parked = self._follower.name, list(self._parked)
+        return await self._mongo.run(lambda db: (*due(db, name, at, parked), _head(db)))
+
+    def _load(self, db: SyncDatabase, facts: Iterable[Fact]) -> None:
+        """Have the states of these stories in memory."""
+        if missing := list({fact.story for fact in facts} - self._kept.keys()):
+            self._kept.update(load_states(db, self._follower, missing))
+
+    async def _commit(self, before: Place, seen: int, reaction: Reaction) -> bool:
+        """Write what was decided; False when somebody else was faster."""
+        after = Place(position=seen, revision=before.revision + 1)
+        try:
+            await self._mongo.transaction(
+                lambda db, session: write_reaction(
+                    db, session, self._follower, (before, after), reaction
+                )
+            )
+        except Overtaken:
+            self.forget()
+            return False
+        self._place = after
+        self._keep(reaction)
+        self._hand_over(before.revision, after.revision, reaction.rows)
+        return True
+
+    def _keep(self, reaction: Reaction) -> None:
+        for story, (state, _) in reaction.states.items():
+            self._kept[story] = state
+            self._kept.move_to_end(story)
+        while len(self._kept) > MOST_REMEMBERED:
+            self._kept.popitem(last=False)
+        for parked in reaction.parked.values():
+            self._parked[parked.key] = parked.position
+            metrics.PARKED_KEYS.labels(parked.projection).inc()
+            log.error("%s parks %s: %s", parked.projection, parked.key, parked.error)
+        times = [d.at for d in reaction.deadlines.values() if d is not None]
+        if times and self._look_at is not None:
+            self._look_at = min(self._look_at, *times)
+
+
+def _head(db: SyncDatabase) -> int:
+    counter = db[COUNTERS].find_one({"_id": "log"})
+    assert counter is not None, "the log has been prepared"
+    return int(counter["position"])
+
+
+async def keep_reacting(reactor: Reactor, wake: asyncio.Event, seconds: float = 1.0) -> None:
+    """React for ever: at once after a wake-up, and when a deadline may have passed.
+
+    What goes wrong is logged and tried again: what failed has left nothing behind.
+    """
+    while True:
+        wake.clear()
+        try:
+            await reactor.run_to_end()
+        except Exception:
+            log.exception("reacting failed; trying again")
+            reactor.forget()
+            await asyncio.sleep(seconds)
+        try:
+            async with asyncio.timeout(min(seconds, reactor.seconds_to_wait)):
+                await wake.wait()
+        except TimeoutError:
+            continue
+
+
+async def follow(
+    log: Log, follower: Follower, carry: Carry, wake: asyncio.Event, at_once: int = 64
+) -> None:
+    """React and carry out what was asked for, until cancelled. `wake` tells of the appends of other
+    processes; those of this one wake by themselves."""
+    await prepare_follower(log.mongo, follower)
+    wake_on_append(log, wake, follower.events)
+    outbox = Outbox(log.mongo, follower.name, carry, at_once)
+    reactor = Reactor(log, follower, outbox.hand_over)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(outbox.run())
+        tasks.create_task(keep_reacting(reactor, wake))
