@@ -3,12 +3,14 @@
 import sys
 from collections.abc import Coroutine
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from api.auth import Role, dev_token
 from api.logs import configure_logs
+from api.sandbox_book import BookUnusable
 from infra.embedded import EmbeddedUnavailable
 from infra.garbage import collect_rarely
 from infra.mongo import Unavailable
@@ -42,9 +44,9 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks one.")] = None,
-    only: Annotated[str | None, typer.Option(help="`api`: leave projecting to others.")] = None,
+    only: Annotated[str | None, typer.Option(help="`api`: leave the rest to others.")] = None,
 ) -> None:
-    """Serve GraphQL, and project unless told otherwise."""
+    """Serve GraphQL, project and react, unless told otherwise."""
     from api.serving import AddressTaken  # noqa: PLC0415 the other commands start faster without
     from api.serving import serve as serving  # noqa: PLC0415
 
@@ -62,6 +64,14 @@ def project() -> None:
     from api.operating import project as projecting  # noqa: PLC0415
 
     _run(projecting(_settings()))
+
+
+@cli.command()
+def react() -> None:
+    """Run the processes and call the outside world, without serving."""
+    from api.operating import react as reacting  # noqa: PLC0415
+
+    _run(reacting(_settings()))
 
 
 @cli.command()
@@ -87,7 +97,7 @@ def parked(
     projection: Annotated[str | None, typer.Argument()] = None,
     key: Annotated[str | None, typer.Argument()] = None,
 ) -> None:
-    """List documents that wait because an event could not be folded; retry them or skip it."""
+    """List what waits because an event or a command failed; retry it or skip it."""
     from api.operating import parked as waiting  # noqa: PLC0415
 
     _run(waiting(_settings(), action, projection, key))
@@ -102,6 +112,46 @@ def token(
 ) -> None:
     """Print a development token, for the embedded default only."""
     print(dev_token(_settings(), subject, role, customer, hours * 3600))  # noqa: T201 the output
+
+
+@cli.command()
+def sandbox(
+    key: Annotated[str, typer.Option(envvar="TIDINGS_PAYMENT_PROVIDER_KEY")],
+    callback_secret: Annotated[str, typer.Option(envvar="TIDINGS_PAYMENT_CALLBACK_SECRET")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 picks one.")] = 8001,
+    book: Annotated[Path, typer.Option(help="The file of its book.")] = Path("sandbox.db"),
+    declines: Annotated[float, typer.Option(help="Share of payments, as 0.1.")] = 0.0,
+    timeouts: Annotated[float, typer.Option(help="Share held and dropped before the work.")] = 0.0,
+    errors: Annotated[float, typer.Option(help="Share answered with 500 before the work.")] = 0.0,
+    lost: Annotated[float, typer.Option(help="Share dropped after the work.")] = 0.0,
+    duplicates: Annotated[float, typer.Option(help="Share with a callback sent twice.")] = 0.0,
+    delay_ms: Annotated[float, typer.Option(help="Before each answer.")] = 0.0,
+    hold_ms: Annotated[float, typer.Option(help="How long a time-out is held.")] = 30_000.0,
+    seed: Annotated[int, typer.Option(help="Another seed strikes other payments.")] = 0,
+) -> None:
+    """Run a payment provider to try things with, in good and bad weather."""
+    from api.sandbox_serving import (  # noqa: PLC0415 the other commands start faster without
+        Rates,
+        SandboxSettings,
+        serve_sandbox,
+    )
+
+    try:
+        rates = Rates(
+            declines=declines,
+            timeouts=timeouts,
+            errors=errors,
+            lost=lost,
+            duplicates=duplicates,
+            seed=seed,
+        )
+    except ValueError as error:
+        raise SettingInvalid(str(error)) from error
+    settings = SandboxSettings(
+        key=key, callback_secret=callback_secret, rates=rates, delay_ms=delay_ms, hold_ms=hold_ms
+    )
+    serve_sandbox(settings, book, host, port)
 
 
 @cli.command()
@@ -147,7 +197,7 @@ def main() -> None:
     """The console script."""
     try:
         cli()
-    except (SettingInvalid, EmbeddedUnavailable, Unavailable) as refused:
+    except (SettingInvalid, EmbeddedUnavailable, Unavailable, BookUnusable) as refused:
         print(f"tidings: {refused}", file=sys.stderr)  # noqa: T201 the one clear line
         sys.exit(2)
 

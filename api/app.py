@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from api.auth import Role, dev_token, open_authenticator
+from api.callbacks import callback_route
 from api.drain import Drain
 from api.examples import EXAMPLES
 from api.execution import Executor
@@ -24,8 +25,9 @@ from infra.settings import Settings
 TOKEN_SECONDS: Final = 12 * 3600
 
 
-def create_app(runtime: Runtime, drain: Drain) -> Starlette:
-    """The application of a process; raises `SettingInvalid`."""
+def create_app(runtime: Runtime, drain: Drain, callback_secret: str | None) -> Starlette:
+    """The application of a process; raises `SettingInvalid`. Callbacks are taken when there is
+    something that they are signed with."""
     settings, limits = runtime.settings, runtime.settings.limits
     authenticator = open_authenticator(settings)
     executor = Executor(SCHEMA, limits, introspection=not settings.production, allowed=RIGHTS)
@@ -44,6 +46,7 @@ def create_app(runtime: Runtime, drain: Drain) -> Starlette:
             Route("/graphql", http),
             WebSocketRoute("/graphql", socket.serve),
             *_operators(runtime, drain),
+            *_callbacks(runtime, callback_secret),
             *([] if settings.production else playground(settings.home, EXAMPLES, _token(settings))),
         ],
         middleware=cors(settings.allowed_origins),
@@ -59,6 +62,10 @@ def _token(settings: Settings) -> Callable[[], str] | None:
     return lambda: dev_token(
         settings, "playground", (Role.STAFF, Role.OPERATOR), None, TOKEN_SECONDS
     )
+
+
+def _callbacks(runtime: Runtime, secret: str | None) -> list[Route]:
+    return [] if secret is None else [callback_route(runtime.log, runtime.handler, secret)]
 
 
 def _operators(runtime: Runtime, drain: Drain) -> list[Route]:

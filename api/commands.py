@@ -17,6 +17,7 @@ from api.context import Info
 from api.errors import ApiError, ErrorCode
 from api.scalars import Position
 from domain.decider import DomainError, DomainErrors
+from domain.order_line import MOST_LINES, LineCountOutOfRange
 from infra.answers import Accepted, Request
 from infra.codec import fingerprint, now
 
@@ -49,6 +50,7 @@ class CommandInput:
 
 
 P = TypeVar("P", bound=Payload)
+T = TypeVar("T")
 
 
 class Input(Protocol):
@@ -99,6 +101,13 @@ def _receipt(answer: Accepted) -> Receipt:
         position=Position(answer.position),
         replayed=answer.replayed,
     )
+
+
+def few_lines(lines: list[T]) -> tuple[T, ...]:
+    """No more than an order can have: the rest is neither looked up nor refused line by line."""
+    if len(lines) > MOST_LINES:
+        raise LineCountOutOfRange(lines=len(lines), most=MOST_LINES)
+    return tuple(lines)
 
 
 def new_id(category: str, command_id: UUID) -> str:

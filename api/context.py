@@ -22,11 +22,21 @@ from infra.changes import Changes
 from infra.commands import CommandHandler
 from infra.log import Log
 from infra.mongo import Document
+from infra.preview import Previewer
 from infra.reads import ReadModelBehind, Reads, Row, Snapshot
 from readmodels.page import Select
 from readmodels.projection import Projection
 
 V = TypeVar("V")
+
+
+def not_readable_yet(behind: ReadModelBehind) -> ApiError:
+    """What a client is told whose position the read models have not reached in time."""
+    return ApiError(
+        ErrorCode.READ_MODEL_BEHIND,
+        f"Position {position_text(behind.wanted)} is not readable yet: the read models are at "
+        f"{position_text(behind.reached)}. Ask again.",
+    )
 
 
 class Context:
@@ -41,9 +51,11 @@ class Context:
         handler: CommandHandler,
         changes: Changes,
         log: Log,
+        previewer: Previewer,
         at_least_seconds: float,
     ) -> None:
         self.principal, self.trace_id = principal, trace_id
+        self.previewer = previewer
         self.changes, self.log = changes, log
         self._reads, self._handler = reads, handler
         self._seconds = at_least_seconds
@@ -86,11 +98,7 @@ class Context:
         try:
             return await self._reads.snapshot(self._wanted, self._seconds)
         except ReadModelBehind as behind:
-            raise ApiError(
-                ErrorCode.READ_MODEL_BEHIND,
-                f"Position {position_text(behind.wanted)} is not readable yet: the read models "
-                f"are at {position_text(behind.reached)}. Ask again.",
-            ) from behind
+            raise not_readable_yet(behind) from behind
 
     def renew(self, position: int) -> None:
         """Begin anew for the next message of a subscription."""
@@ -110,6 +118,11 @@ class Context:
         return await self._reads.find(
             projection, query.filter, query.sort, query.limit, await self.at()
         )
+
+    async def every(self, projection: Projection[V]) -> list[V]:
+        """All documents, for read models that never have many."""
+        rows = await self._reads.find(projection, {}, (("_id", 1),), 0, await self.at())
+        return [cast(V, row.view) for row in rows]
 
     async def count(self, projection: Projection[Any], query: Mapping[str, Any], most: int) -> int:
         return await self._reads.count(projection, query, await self.at(), most)

@@ -13,13 +13,17 @@ from domain.stock_item import stream as stock_stream
 from readmodels.customer_directory import CustomerListed
 from readmodels.order_details import OrderDetails
 from readmodels.order_list import OrderListed
+from readmodels.payments import PaymentListed
 from readmodels.product_catalogue import ProductListed
 from readmodels.projection import Projection
+from readmodels.shipments import ShipmentListed
 from readmodels.stock_levels import StockLevel
 
 _IDS: Final[Mapping[type, Callable[[Any], str]]] = {
     OrderListed: attrgetter("order_id"),
     OrderDetails: attrgetter("order_id"),
+    PaymentListed: attrgetter("payment_id"),
+    ShipmentListed: attrgetter("shipment_id"),
     CustomerListed: attrgetter("customer_id"),
     ProductListed: lambda product: product_stream(product.sku),
     StockLevel: lambda level: stock_stream(level.sku),

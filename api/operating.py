@@ -2,15 +2,24 @@
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.status import Status
 
+from api.command_errors import ERRORS
+from api.paying import open_payments
+from api.reacting import FOLLOWERS, react_to_events
 from api.runtime import open_log, project_events
+from domain.registry import AGGREGATES, JOINT_DECISIONS
+from infra.commands import CommandHandler
+from infra.log import Log
+from infra.mending import OF_OUTBOX, mend_row, mend_story
 from infra.parked import NoLongerParked, StillFailing, parked_keys, retry, skip
 from infra.rebuild import prepare_read_models
 from infra.rebuild import rebuild as rebuild_one
+from infra.records import ParkedKey
 from infra.settings import SettingInvalid, Settings
 from infra.verify import Verification
 from readmodels.registry import PROJECTIONS
@@ -21,15 +30,34 @@ console = Console()
 
 async def project(settings: Settings) -> None:
     """Project until SIGTERM or Ctrl-C."""
+    async with open_log(settings) as (events, _):
+        await prepare_read_models(events, PROJECTIONS)
+        await _until_signal(project_events(events))
+
+
+async def react(settings: Settings) -> None:
+    """React until SIGTERM or Ctrl-C."""
+    async with (
+        open_payments(settings, None, calls=True) as payments,
+        open_log(settings) as (events, _),
+    ):
+        handler = CommandHandler(events, AGGREGATES, JOINT_DECISIONS, ERRORS)
+        await _until_signal(react_to_events(events, handler, payments.calls), handler.run())
+
+
+async def _until_signal(*works: Coroutine[Any, Any, None]) -> None:
+    """Run until a signal or until one of them fails; the first is stopped first."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with open_log(settings) as (events, _):
-        await prepare_read_models(events, PROJECTIONS)
-        running = asyncio.create_task(project_events(events))
-        await stopping.wait()
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+    tasks = [asyncio.ensure_future(work) for work in works]
+    stopped = asyncio.ensure_future(stopping.wait())
+    done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in (stopped, *tasks):
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    for task in done:
+        task.result()
 
 
 async def verify(settings: Settings) -> bool:
@@ -74,12 +102,22 @@ async def parked(settings: Settings, action: str, projection: str | None, key: s
                 continue
             outcome = f"waits at position {waiting.position}: {waiting.error}"
             if action != "list":
-                act = retry if action == "retry" else skip
                 try:
-                    await act(events, BY_NAME[waiting.projection], waiting)
+                    await _mend(events, waiting, skip_it=action == "skip")
                     outcome = "goes on"
                 except StillFailing as failing:
                     outcome = f"still fails {failing}"
                 except NoLongerParked:
                     outcome = "goes on already"
             console.print(f"{waiting.projection}/{waiting.key} {outcome}", highlight=False)
+
+
+async def _mend(events: Log, waiting: ParkedKey, *, skip_it: bool) -> None:
+    """Retry or skip, whatever it is that waits; raises `StillFailing`."""
+    name = waiting.projection
+    if name.startswith(OF_OUTBOX):
+        await mend_row(events, waiting, skip=skip_it)
+    elif name in FOLLOWERS:
+        await mend_story(events, FOLLOWERS[name], waiting, skip=skip_it)
+    else:
+        await (skip if skip_it else retry)(events, BY_NAME[name], waiting)

@@ -42,7 +42,7 @@ class RecordedEvent:
             stream=strawberry.ID(recorded.stream),
             version=recorded.version,
             type=type(recorded.event).__name__,
-            data=_plain(to_stored(recorded.event)),
+            data=plain(to_stored(recorded.event)),
             event_id=meta.event_id,
             command_id=meta.command_id,
             command=meta.command,
@@ -71,12 +71,12 @@ class RecordedEvent:
         )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The stored form with times as text."""
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: plain(one) for key, one in value.items()}
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return value.isoformat() if isinstance(value, datetime) else value
 
 

@@ -25,8 +25,10 @@ from api.connections import (
 from api.context import Info
 from api.customers import Customer
 from api.node import Node
+from api.payments import Payment, payment_of
 from api.rights import EVERYONE
 from api.scalars import Position, rate_of
+from api.shipping import Shipment, shipment_of
 from api.subscriptions import Gap, follow
 from api.values import Address, Money
 from domain.order_line import Progress
@@ -113,6 +115,7 @@ class Order(Node):
     status: OrderStatus
     placed_at: datetime
     placed_on: date
+    confirmed_at: datetime | None
     version: int
 
     @strawberry.field
@@ -173,6 +176,16 @@ class Order(Node):
     @staticmethod
     def timeline(root: Parent, info: Info) -> list[TimelineEntry]:
         return cast(list[TimelineEntry], detail(root, info, lambda order: order.timeline))
+
+    @strawberry.field(description="Null while nothing is to be paid, and for imported orders.")
+    @staticmethod
+    async def payment(root: Parent, info: Info) -> Payment | None:
+        return await payment_of(info, root.order_id)
+
+    @strawberry.field(description="Null until the order is confirmed, and for imported orders.")
+    @staticmethod
+    async def shipment(root: Parent, info: Info) -> Shipment | None:
+        return await shipment_of(info, root.order_id)
 
     @classmethod
     def is_type_of(cls, value: object, _: Any) -> bool:

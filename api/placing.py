@@ -2,11 +2,11 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import TypeVar, cast
+from typing import Final, cast
 
 import strawberry
 
-from api.commands import CommandInput, Payload, new_id, send
+from api.commands import CommandInput, Payload, few_lines, new_id, send
 from api.context import Info
 from api.errors import ApiError, ErrorCode
 from api.node import after_receipt
@@ -15,10 +15,11 @@ from api.rights import EVERYONE, STAFF
 from api.values import AddressInput, MoneyInput, basis_points
 from domain.checkout import DispatchLines
 from domain.order import CancelOrder, MarkLinesDelivered, PlaceOrder, ReturnLines
-from domain.order_line import MOST_LINES, LineCountOutOfRange, LineWanted
+from domain.order_line import LineWanted
 from readmodels.order_details import ORDER_DETAILS
 
-T = TypeVar("T")
+CARD_ON_FILE: Final = "on-file"
+"""The card that the payment provider knows of the customer."""
 
 
 @strawberry.type
@@ -77,27 +78,37 @@ class OrderLineInput:
         return self.unit_price is None and self.discount is None and self.tax_rate is None
 
 
-def _few(lines: list[T]) -> tuple[T, ...]:
-    """No more than an order can have: the rest is neither looked up nor refused line by line."""
-    if len(lines) > MOST_LINES:
-        raise LineCountOutOfRange(lines=len(lines), most=MOST_LINES)
-    return tuple(lines)
-
-
 @strawberry.input
 class PlaceOrderInput(CommandInput):
     customer_id: strawberry.ID
     lines: list[OrderLineInput]
     deliver_to: AddressInput | None = None
+    card: str = strawberry.field(
+        default=CARD_ON_FILE,
+        description="The provider's name for the card that is charged, never its number. The "
+        "sandbox has test cards: `ok`, `declined`, `slow`, `timeout`, `error-500`, `lost-answer` "
+        "and `duplicate-callback`.",
+    )
+    imported: bool = strawberry.field(
+        default=False,
+        description="Staff only: an order of the past, told from elsewhere. Nothing is reserved, "
+        "charged or posted for it, and its lines can be dispatched without being confirmed.",
+    )
 
     def command(self, at: datetime) -> PlaceOrder:
         return PlaceOrder(
             order_id=new_id("order", self.command_id),
             customer_id=self.customer_id,
-            lines=tuple(line.wanted(index) for index, line in enumerate(_few(self.lines))),
+            lines=tuple(line.wanted(index) for index, line in enumerate(few_lines(self.lines))),
             deliver_to=self.deliver_to.value() if self.deliver_to else None,
+            card=self.card,
+            imported=self.imported,
             at=at,
         )
+
+    def is_for_customers(self) -> bool:
+        """Whether it says nothing that only staff may say."""
+        return not self.imported and all(line.is_from_catalogue() for line in self.lines)
 
 
 @strawberry.input
@@ -121,7 +132,7 @@ class DispatchLinesInput(CommandInput):
     lines: list[int]
 
     def command(self, at: datetime) -> DispatchLines:
-        return DispatchLines(order_id=self.order_id, lines=_few(self.lines), at=at)
+        return DispatchLines(order_id=self.order_id, lines=few_lines(self.lines), at=at)
 
 
 @strawberry.input
@@ -132,7 +143,7 @@ class MarkLinesDeliveredInput(CommandInput):
     lines: list[int]
 
     def command(self, at: datetime) -> MarkLinesDelivered:
-        return MarkLinesDelivered(order_id=self.order_id, lines=_few(self.lines), at=at)
+        return MarkLinesDelivered(order_id=self.order_id, lines=few_lines(self.lines), at=at)
 
 
 @strawberry.input
@@ -145,7 +156,7 @@ class ReturnLinesInput(CommandInput):
 
     def command(self, at: datetime) -> ReturnLines:
         return ReturnLines(
-            order_id=self.order_id, lines=_few(self.lines), reason=self.reason, at=at
+            order_id=self.order_id, lines=few_lines(self.lines), reason=self.reason, at=at
         )
 
 
@@ -154,10 +165,9 @@ class PlacingMutation:
     @strawberry.mutation(metadata=EVERYONE, description="Place an order; customers for themselves.")
     async def place_order(self, info: Info, input: PlaceOrderInput) -> PlaceOrderPayload:
         info.context.require_own(input.customer_id)
-        if not info.context.is_staff() and not all(
-            line.is_from_catalogue() for line in input.lines
-        ):
-            raise ApiError(ErrorCode.FORBIDDEN, "Only staff may give prices, discounts and taxes.")
+        if not info.context.is_staff() and not input.is_for_customers():
+            message = "Only staff may give prices, discounts and taxes, or import orders."
+            raise ApiError(ErrorCode.FORBIDDEN, message)
         return await send(info, input, PlaceOrderPayload)
 
     @strawberry.mutation(metadata=EVERYONE, description="Cancel an order; customers their own.")

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,13 +10,17 @@ from typing import Any, Final
 from api.auth import Principal
 from api.command_errors import ERRORS
 from api.context import Context, opened
-from domain.registry import AGGREGATES, JOINT_DECISIONS
+from api.reacting import react_to_events
+from domain.registry import AGGREGATES, GATEWAYS, JOINT_DECISIONS, PROCESSES
+from infra.audit import prepare_audit
 from infra.changes import Changes, DocumentSource, EventSource
 from infra.codec import EventCodec
 from infra.commands import CommandHandler
 from infra.embedded import embedded_mongod
+from infra.gateways import Call
 from infra.log import Log
 from infra.mongo import Mongo, open_mongo
+from infra.preview import Previewer
 from infra.projector import Projector, keep_projecting
 from infra.reads import Reads
 from infra.rebuild import prepare_read_models
@@ -41,6 +45,7 @@ class Runtime:
     handler: CommandHandler
     reads: Reads
     changes: Changes
+    previewer: Previewer
     lost: asyncio.Future[None]
 
     def context(self, principal: Principal, trace_id: str) -> AbstractAsyncContextManager[Context]:
@@ -53,6 +58,7 @@ class Runtime:
                 handler=self.handler,
                 changes=self.changes,
                 log=self.log,
+                previewer=self.previewer,
                 at_least_seconds=self.settings.at_least_seconds,
             )
         )
@@ -74,10 +80,14 @@ async def open_log(settings: Settings) -> AsyncIterator[tuple[Log, asyncio.Futur
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, *, project: bool = True) -> AsyncIterator[Runtime]:
-    """Everything that the API needs, and the projector unless another process runs it."""
+async def open_runtime(
+    settings: Settings, *, project: bool = True, react: Mapping[str, Call] | None = None
+) -> AsyncIterator[Runtime]:
+    """Everything that the API needs; the projector, unless another process runs it; and reactions
+    with these calls of gateways, unless another process reacts (None)."""
     async with open_log(settings) as (events, lost), _background() as start:
         await prepare_read_models(events, PROJECTIONS)
+        await prepare_audit(events)
         if project:
             start("projector", project_events(events))
         reads = Reads(events.mongo)
@@ -100,7 +110,18 @@ async def open_runtime(settings: Settings, *, project: bool = True) -> AsyncIter
         start("reads", reads.follow())
         start("changes", changes.run())
         start("commands", handler.run())
-        yield Runtime(settings, events.mongo, events, handler, reads, changes, lost)
+        if react is not None:
+            start("reactions", react_to_events(events, handler, react))
+        previewer = Previewer(
+            log=events,
+            reads=reads,
+            deciders=AGGREGATES,
+            joints=JOINT_DECISIONS,
+            processes=PROCESSES,
+            gateways=GATEWAYS,
+            projections=PROJECTIONS,
+        )
+        yield Runtime(settings, events.mongo, events, handler, reads, changes, previewer, lost)
 
 
 async def project_events(events: Log) -> None:

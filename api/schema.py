@@ -13,15 +13,20 @@ from api.command_errors import TYPES
 from api.context import Info
 from api.customers import CustomerMutation, CustomerQuery
 from api.errors import ApiError, ErrorCode
+from api.flow import FlowQuery
 from api.inbox import InboxQuery, InboxSubscription
 from api.inputs import prepare_inputs
+from api.ledger import LedgerQuery
 from api.node import Node
 from api.operations import OperationsQuery, OperationsSubscription
 from api.orders import OrderQuery, OrderSubscription, own_order
+from api.payments import PaymentQuery, own_payment
 from api.placing import PlacingMutation
+from api.preview import PreviewQuery
 from api.reports import ReportQuery
 from api.rights import EVERYONE, rights
 from api.scalars import SCALARS
+from api.shipping import ShippingMutation, ShippingQuery, own_shipment
 from api.stock import PREFIX as STOCK_PREFIX
 from api.stock import StockMutation, StockQuery
 from readmodels.customer_directory import CUSTOMER_DIRECTORY
@@ -35,6 +40,10 @@ async def _node(info: Info, id: str) -> Any:
     match category:
         case "order":
             return await own_order(info, id)
+        case "payment":
+            return await own_payment(info, id)
+        case "shipment":
+            return await own_shipment(info, id)
         case "customer":
             info.context.require_own(id)
             return await info.context.load(CUSTOMER_DIRECTORY, id)
@@ -68,13 +77,19 @@ Query: Final = merge_types(
         CustomerQuery,
         CatalogueQuery,
         StockQuery,
+        PaymentQuery,
+        ShippingQuery,
+        LedgerQuery,
         ReportQuery,
         InboxQuery,
         OperationsQuery,
+        FlowQuery,
+        PreviewQuery,
     ),
 )
 Mutation: Final = merge_types(
-    "Mutation", (CustomerMutation, CatalogueMutation, StockMutation, PlacingMutation)
+    "Mutation",
+    (CustomerMutation, CatalogueMutation, StockMutation, PlacingMutation, ShippingMutation),
 )
 Subscription: Final = merge_types(
     "Subscription", (OrderSubscription, InboxSubscription, OperationsSubscription)

@@ -8,14 +8,16 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Iterator
 from typing import Final
 
 import uvicorn
 
 from api.app import create_app
+from api.callbacks import PATH as CALLBACKS
 from api.drain import Drain
+from api.paying import open_payments
 from api.runtime import Runtime, open_runtime
+from api.web_server import WebServer, url_of
 from infra.settings import Settings
 
 BACKLOG: Final = 2_048
@@ -23,14 +25,6 @@ BACKLOG: Final = 2_048
 
 class AddressTaken(Exception):
     """Another program listens there; the text says what to do."""
-
-
-class _Server(uvicorn.Server):
-    """Leaves the signals to `serve`: uvicorn would cut sockets without a drain."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -56,10 +50,15 @@ def bind(settings: Settings) -> socket.socket:
 async def serve(settings: Settings, *, project: bool = True, announce: bool = True) -> None:
     """Serve until a signal, or until MongoDB is lost."""
     with contextlib.closing(bind(settings)) as listener:
-        async with open_runtime(settings, project=project) as runtime:
+        async with (
+            open_payments(settings, f"{url_of(listener)}{CALLBACKS}", calls=project) as payments,
+            open_runtime(
+                settings, project=project, react=payments.calls if project else None
+            ) as runtime,
+        ):
             drain = Drain()
-            app = create_app(runtime, drain)
-            server = _Server(
+            app = create_app(runtime, drain, payments.callback_secret)
+            server = WebServer(
                 uvicorn.Config(
                     app,
                     http="httptools",
@@ -87,7 +86,7 @@ async def serve(settings: Settings, *, project: bool = True, announce: bool = Tr
                 runtime.lost.result()
 
 
-def _until_signal(server: _Server) -> asyncio.Future[None]:
+def _until_signal(server: WebServer) -> asyncio.Future[None]:
     """Done with the first signal; the second one stops the server at once."""
     loop = asyncio.get_running_loop()
     stopping: asyncio.Future[None] = loop.create_future()
@@ -104,8 +103,7 @@ def _until_signal(server: _Server) -> asyncio.Future[None]:
 
 
 def _welcome(listener: socket.socket, runtime: Runtime) -> str:
-    host, port = listener.getsockname()[:2]
-    where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    where = url_of(listener)
     lines = [
         f"Tidings is serving at {where}",
         f"  playground  {where}/  (with a query, a command and a subscription ready to run)",

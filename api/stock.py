@@ -21,6 +21,7 @@ from api.connections import (
 )
 from api.context import Info
 from api.node import Node, after_receipt
+from api.placing import OrderPayload
 from api.rights import STAFF
 from api.scalars import Count
 from domain.checkout import ReserveOrder
@@ -147,7 +148,7 @@ class SetReorderLevelPayload(StockPayload):
 
 
 @strawberry.type
-class ReserveOrderPayload(Payload):
+class ReserveOrderPayload(OrderPayload):
     pass
 
 
@@ -246,6 +247,8 @@ class StockMutation:
     ) -> SetReorderLevelPayload:
         return await send(info, input, SetReorderLevelPayload)
 
-    @strawberry.mutation(metadata=STAFF, description="Keep every line in stock, or none.")
+    @strawberry.mutation(
+        metadata=STAFF, description="Keep every line in stock, or none; the order says."
+    )
     async def reserve_order(self, info: Info, input: ReserveOrderInput) -> ReserveOrderPayload:
         return await send(info, input, ReserveOrderPayload)

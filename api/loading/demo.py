@@ -201,6 +201,7 @@ def _place(number: int, order: _Order) -> PlaceOrderInput:
         command_id=_readable("b", number),
         at=_noon(order.day),
         customer_id=strawberry.ID(customer_id(order.customer)),
+        imported=True,
         lines=[
             OrderLineInput(sku=sku, quantity=quantity, discount=discount)
             for sku, quantity in order.lines.items()

@@ -183,6 +183,7 @@ def _order(scale: str, row: Mapping[str, Any]) -> Story:
         command_id=order,
         at=_midnight(row["o_orderdate"]),
         customer_id=strawberry.ID(customer_id(scale, row["o_custkey"])),
+        imported=True,
         lines=[
             OrderLineInput(
                 sku=sku(line["part"]),

@@ -49,7 +49,7 @@ OUTSIDE_WORLD_CALLS: Final = {
 }
 """Clock, chance and I/O: a pure function gets such things as arguments."""
 
-AGGREGATE_FILES: Final = {Path(getfile(type(decider.initial))) for decider in AGGREGATES}
+AGGREGATE_FILES: Final = {Path(getfile(decider.decide)) for decider in AGGREGATES}
 
 
 def python_files(*folders: str) -> list[Path]:

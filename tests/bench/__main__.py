@@ -12,6 +12,7 @@ import uvloop
 
 from infra.embedded import embedded_mongod
 from infra.garbage import collect_rarely
+from tests.bench.chaining import chaining
 from tests.bench.figures import Figure, table
 from tests.bench.place import Place
 from tests.bench.pushing import pushing
@@ -27,6 +28,7 @@ BENCHES: Final[dict[str, Bench]] = {
     "rebuild": rebuilding,
     "http": serving,
     "push": pushing,
+    "chain": chaining,
 }
 
 

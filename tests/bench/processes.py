@@ -42,7 +42,7 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def tidings(place: Place, database: str) -> AsyncIterator[Server]:
+async def tidings(place: Place, database: str, **settings: str) -> AsyncIterator[Server]:
     """`tidings serve` with all its parts, projector included."""
     port = free_port()
     environment = {
@@ -50,8 +50,9 @@ async def tidings(place: Place, database: str) -> AsyncIterator[Server]:
         "TIDINGS_DATABASE": database,
         "TIDINGS_HOME": str(place.home),
         **NO_LIMIT,
+        **settings,
     }
-    async with _running(("api", "serve", "--port", str(port)), environment, port) as server:
+    async with running(("api", "serve", "--port", str(port)), environment, port) as server:
         yield server
 
 
@@ -59,12 +60,12 @@ async def tidings(place: Place, database: str) -> AsyncIterator[Server]:
 async def crud(place: Place, database: str) -> AsyncIterator[Server]:
     port = free_port()
     arguments = ("tests.bench.crud_server", place.uri, database, str(port))
-    async with _running(arguments, {}, port) as server:
+    async with running(arguments, {}, port) as server:
         yield server
 
 
 @asynccontextmanager
-async def _running(
+async def running(
     module: Sequence[str], environment: Mapping[str, str], port: int
 ) -> AsyncIterator[Server]:
     process = await asyncio.create_subprocess_exec(

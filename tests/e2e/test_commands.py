@@ -188,6 +188,7 @@ async def test_an_order_goes_its_way(shop: Shop) -> None:
         "customer { id } deliverTo { city } lines { number name quantity net { amount } } }",
         customerId=customer,
         lines=[{"sku": tea, "quantity": 4}, {"sku": cup, "quantity": 1}],
+        imported=True,
     )
     key = placed["receipt"]["aggregateId"]
     assert placed["order"] == {
@@ -256,18 +257,6 @@ async def test_staff_may_say_price_discount_tax_and_time(shop: Shop) -> None:
         "placedOn": "2020-03-01",
         "total": {"amount": "270.00"},
     }
-
-
-async def test_an_order_is_reserved_as_a_whole_or_not_at_all(shop: Shop) -> None:
-    plenty, few = await shop.product(stock=10), await shop.product(stock=1)
-    order = await shop.order(await shop.customer(), plenty, few, quantity=2)
-    payload = await shop.staff.send("reserveOrder", orderId=order["aggregateId"])
-    assert refusals(payload) == [("InsufficientStock", ["quantity"])]
-    assert payload["errors"][0]["sku"] == few
-    found = await shop.staff.run(
-        "query ($s: String!) { stockLevel(sku: $s) { reserved } }", s=plenty
-    )
-    assert found["stockLevel"]["reserved"] == 0
 
 
 # Repeats

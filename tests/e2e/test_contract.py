@@ -9,8 +9,14 @@ from api.schema import SCHEMA
 
 HERE = Path(__file__).parent
 TRIED_IN = {
-    "Query": ("test_queries.py", "test_pages.py", "test_reports.py"),
-    "Mutation": ("test_commands.py",),
+    "Query": (
+        "test_queries.py",
+        "test_pages.py",
+        "test_reports.py",
+        "test_order_to_cash_api.py",
+        "test_flow.py",
+    ),
+    "Mutation": ("test_commands.py", "test_order_to_cash_api.py"),
     "Subscription": ("test_subscriptions.py",),
 }
 FIELDS = [

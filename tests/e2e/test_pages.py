@@ -41,6 +41,7 @@ async def many_orders(shop: Shop, prices: Sequence[str]) -> tuple[str, list[str]
             customerId=customer,
             lines=[{"sku": sku, "quantity": 1, "unitPrice": money(price), "taxRate": "0"}],
             at=(start + timedelta(minutes=number)).isoformat(),
+            imported=True,
         )
         return str(payload["receipt"]["aggregateId"])
 

@@ -1,0 +1,123 @@
+"""Payments as clients see them: what was set aside, captured and paid back for an order."""
+
+from datetime import datetime
+from enum import Enum
+from typing import Any, TypeAlias, cast
+
+import strawberry
+
+from api.connections import (
+    AtLeast,
+    Connection,
+    DateTimeFilter,
+    IdFilter,
+    conditions,
+    connect,
+    page_of,
+    refusing,
+    sorts,
+)
+from api.context import Info
+from api.node import Node
+from api.rights import EVERYONE, STAFF
+from api.values import Money
+from domain.order_to_cash import Story
+from readmodels.payments import PAYMENTS, PaymentListed, PaymentStatus, payments
+
+strawberry.enum(PaymentStatus)
+Parent: TypeAlias = strawberry.Parent[PaymentListed]
+
+
+@strawberry.type
+class Payment(Node):
+    """The payment of one order. Amounts are what the provider has answered."""
+
+    order_id: strawberry.ID
+    customer_id: strawberry.ID
+    status: PaymentStatus
+    reference: str | None = strawberry.field(description="The provider's name for it.")
+    decline_reason: str | None
+    requested_at: datetime
+    version: int
+
+    @strawberry.field(description="What was asked for, at most.")
+    @staticmethod
+    def amount(root: Parent) -> Money:
+        return Money.of(root.amount, root.currency)
+
+    @strawberry.field
+    @staticmethod
+    def captured(root: Parent) -> Money:
+        return Money.of(root.captured, root.currency)
+
+    @strawberry.field
+    @staticmethod
+    def refunded(root: Parent) -> Money:
+        return Money.of(root.refunded, root.currency)
+
+    @classmethod
+    def is_type_of(cls, value: object, _: Any) -> bool:
+        return isinstance(value, PaymentListed)
+
+
+# -- queries
+
+
+@strawberry.enum
+class PaymentOrder(Enum):
+    REQUESTED_AT_ASC = "requested_at_asc"
+    REQUESTED_AT_DESC = "requested_at_desc"
+
+
+@strawberry.input
+class PaymentStatusFilter:
+    eq: PaymentStatus | None = None
+    in_: list[PaymentStatus] | None = strawberry.field(name="in", default=None)
+
+
+@strawberry.input
+class PaymentWhere:
+    order_id: IdFilter | None = None
+    customer_id: IdFilter | None = None
+    status: PaymentStatusFilter | None = None
+    requested_at: DateTimeFilter | None = None
+
+
+async def own_payment(info: Info, id: str) -> Payment | None:
+    """The payment, if it is there and theirs; the same refusal for both, for customers."""
+    found = await info.context.load(PAYMENTS, id)
+    info.context.require_own(found.customer_id if found else None)
+    return cast("Payment | None", found)
+
+
+async def payment_of(info: Info, order_id: str) -> Payment | None:
+    """The payment of an order, which the caller may see."""
+    found = await info.context.load(PAYMENTS, Story(order_id=order_id).payment_id)
+    return cast("Payment | None", found)
+
+
+@strawberry.type
+class PaymentQuery:
+    @strawberry.field(metadata=EVERYONE, description="A payment; one's own for customers.")
+    async def payment(
+        self, info: Info, id: strawberry.ID, at_least: AtLeast = None
+    ) -> Payment | None:
+        await info.context.at(at_least)
+        return await own_payment(info, id)
+
+    @strawberry.field(metadata=STAFF, description="The latest first, unless asked otherwise.")
+    async def payments(
+        self,
+        info: Info,
+        where: PaymentWhere | None = None,
+        order_by: list[PaymentOrder] | None = None,
+        first: int | None = 20,
+        after: str | None = None,
+        last: int | None = None,
+        before: str | None = None,
+        at_least: AtLeast = None,
+    ) -> Connection[Payment]:
+        page = page_of(first, after, last, before)
+        query = refusing(lambda: payments(conditions(where), sorts(order_by), page))
+        await info.context.at(at_least)
+        return cast(Connection[Payment], await connect(info, PAYMENTS, query))
