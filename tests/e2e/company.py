@@ -58,10 +58,10 @@ class Part:
 
     def end(self, number: int) -> None:
         """Send a signal and wait for the end."""
-        if self._run is not None:
-            self._run.send_signal(number)
-            self._run.wait(PATIENCE)
-            self._run = None
+        run, self._run = self._run, None
+        if run is not None:
+            run.send_signal(number)
+            run.wait(PATIENCE)
 
     def kill(self) -> None:
         self.end(signal.SIGKILL)

@@ -8,19 +8,21 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from api.reacting import FOLLOWERS
 from domain.order_to_cash import AUTHORISATION_TIME, Story
 from infra.deadlines import DEADLINES
 from infra.log import EVENTS
+from infra.stories import stories_of
 from readmodels.registry import PROJECTIONS
 from tests.e2e.client import STAFF, Client, anonymous, eventually
-from tests.e2e.company import Company, Part, company, is_caught, trap
+from tests.e2e.company import Company, company, is_caught, trap
 from tests.e2e.server import eventually as wait_until
 from tests.e2e.shop import Shop
 from tests.e2e.trade import Trade
@@ -31,9 +33,10 @@ FEW: Final = 40
 REACTOR_SECONDS: Final = 5
 """A reactor has started by then, and has looked for deadlines and for work."""
 
+TRADE_SECONDS: Final = 600
 SETTLED_SECONDS: Final = 120
 FLOW: Final = "process/order_to_cash"
-STORIES: Final = "stories_order_to_cash"
+STORIES: Final = stories_of(FOLLOWERS[FLOW])
 
 WEATHER: Final = (
     *("--declines", "0.1", "--timeouts", "0.05", "--lost", "0.02", "--duplicates", "0.02"),
@@ -65,27 +68,26 @@ async def test_money_and_stock_balance_whoever_is_killed_when(
 async def traded(whole: Company, trade: Trade) -> Counter[str]:
     """All orders placed and finished while parts are killed; how often each was."""
     kills: Counter[str] = Counter()
-    killing = asyncio.create_task(keep_killing(kills, whole.reactor, whole.sandbox))
-    await trade.run(ORDERS)
-    killing.cancel()
-    with suppress(asyncio.CancelledError):
-        await killing
-    for part in (whole.reactor, whole.sandbox):  # in the middle of a kill, it may be down
-        await asyncio.to_thread(part.kill)
-        part.start()
+    done = asyncio.Event()
+    async with asyncio.timeout(TRADE_SECONDS), asyncio.TaskGroup() as tasks:
+        tasks.create_task(keep_killing(whole, kills, done))
+        await trade.run(ORDERS)
+        done.set()
     await eventually(lambda: asyncio.to_thread(whole.is_at_rest), SETTLED_SECONDS)
     assert whole.parked() == []
     return kills
 
 
-async def keep_killing(kills: Counter[str], *parts: Part) -> None:
-    """Every few seconds one of them, at moments nobody chose, until cancelled."""
-    while True:
-        for part in parts:
-            await asyncio.sleep(random.uniform(2, 4))
-            await asyncio.to_thread(part.kill)
-            part.start()
-            kills[part.name] += 1
+async def keep_killing(whole: Company, kills: Counter[str], done: asyncio.Event) -> None:
+    """Every few seconds the reactor or the sandbox, at moments nobody chose; nothing is parked."""
+    for part in cycle((whole.reactor, whole.sandbox)):
+        await asyncio.sleep(random.uniform(2, 4))
+        if done.is_set():
+            return
+        await asyncio.to_thread(part.kill)
+        part.start()
+        kills[part.name] += 1
+        assert await asyncio.to_thread(whole.parked) == []
 
 
 async def every_order_is_final(trade: Trade) -> None:
@@ -206,7 +208,7 @@ async def test_a_deadline_that_passed_while_nobody_reacted_fires_once(
     customer_id = await shop.customer()
     whole.start(whole.reactor)  # and no sandbox: nobody answers
     wait_until(lambda: whole.position_of(FLOW) is not None)
-    soon = datetime.now(UTC) - AUTHORISATION_TIME + timedelta(seconds=5)
+    soon = datetime.now(UTC) - AUTHORISATION_TIME + timedelta(seconds=8)
     story = await placed(shop, customer_id, sku, at=soon.isoformat())
     await has(whole, story.payment_id, "AuthorisationRequested")
     whole.reactor.stop()
@@ -216,17 +218,15 @@ async def test_a_deadline_that_passed_while_nobody_reacted_fires_once(
     await asyncio.sleep((deadline["at"].replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds())
     assert "OrderCancelled" not in happened(whole, story.order_id)
 
-    for _ in range(2):  # a second start finds nothing left to do
-        whole.start(whole.reactor)
-        await has(whole, story.payment_id, "VoidAwaited")
-        whole.reactor.kill()
-    assert happened(whole, story.order_id) == ["OrderPlaced", "OrderReserved", "OrderCancelled"]
-    with whole.database() as db:
-        assert db[DEADLINES].count_documents({}) == 0
-
+    whole.start(whole.reactor)
+    await has(whole, story.payment_id, "VoidAwaited")
+    whole.reactor.kill()
     whole.start(whole.sandbox, whole.reactor)  # who answers now, answers too late
     await has(whole, story.payment_id, "PaymentVoided")
     await at_rest(whole)
+    assert happened(whole, story.order_id) == ["OrderPlaced", "OrderReserved", "OrderCancelled"]
+    with whole.database() as db:
+        assert db[DEADLINES].count_documents({}) == 0
     found = await shop.staff.run(
         """query ($id: ID!, $sku: String!) { order(id: $id) { status timeline { text } }
           stockLevel(sku: $sku) { onHand reserved } }""",
