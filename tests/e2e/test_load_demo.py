@@ -1,6 +1,7 @@
 """The demo: what a first look finds, however it was loaded, and that loading again is nothing."""
 
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ async def client(served: Server) -> AsyncIterator[Client]:
 def load(server: Server, *options: str) -> subprocess.CompletedProcess[str]:
     """`tidings load demo` beside the server."""
     return subprocess.run(
-        ["python", "-m", "api", "load", "demo", *options],
+        [sys.executable, "-m", "api", "load", "demo", *options],
         capture_output=True,
         text=True,
         check=False,
