@@ -1,6 +1,7 @@
 """What every test may ask for: a real MongoDB, and a database of its own in it."""
 
 import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
@@ -19,6 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write tests/contracts/ anew, to be reviewed like any other change",
     )
+
+
+def pytest_configure() -> None:
+    """Ctrl-C means Ctrl-C to the processes of the tests, also where they are run in the
+    background: there a shell has it ignored, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
