@@ -99,7 +99,8 @@ async def place_orders(connection: Connection, signed: str, clock: Clock, custom
     for number in range(COMMANDS + WARM_UP):
         await asyncio.sleep(max(0.0, begun + number / A_SECOND - time.perf_counter()))
         command = str(uuid4())
-        order = {"commandId": command, **wanted(), "customerId": CUSTOMERS[number % customers]}
+        whose = {"customerId": CUSTOMERS[number % customers], "imported": True}
+        order = {"commandId": command, **wanted(), **whose}
         request = post({"query": OURS_PLACE, "variables": {"input": order}}, signed)
         clock.started[command.encode()] = time.perf_counter()
         await connection.ask(request)

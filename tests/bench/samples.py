@@ -65,6 +65,7 @@ def orders() -> Iterator[PlaceOrder]:
             customer_id=CUSTOMERS[number % len(CUSTOMERS)],
             lines=tuple(LineWanted(sku=sku, quantity=2) for sku in skus_of(number)),
             deliver_to=ADDRESS,
+            imported=True,
             at=now(),
         )
 

@@ -78,7 +78,10 @@ def wanted(number: int = 0) -> dict[str, Any]:
 def our_order(place: Place) -> bytes:
     """A request to place an order with the id `DUMMY`."""
     return post(
-        {"query": OURS_PLACE, "variables": {"input": {"commandId": DUMMY, **wanted()}}},
+        {
+            "query": OURS_PLACE,
+            "variables": {"input": {"commandId": DUMMY, "imported": True, **wanted()}},
+        },
         token(place),
     )
 
