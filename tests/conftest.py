@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 from pymongo import AsyncMongoClient
 
 from infra.embedded import embedded_mongod
@@ -26,6 +27,9 @@ def pytest_configure() -> None:
     """Ctrl-C means Ctrl-C to the processes of the tests, also where they are run in the
     background: there a shell has it ignored, and that is inherited."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings.register_profile("ci", derandomize=True)
+    if os.environ.get("CI"):  # the same examples each time; elsewhere new ones are looked for
+        settings.load_profile("ci")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
