@@ -110,10 +110,13 @@ def serving(
 
 
 def _collect(run: subprocess.Popen[str], output: list[str]) -> None:
-    """Reads all that is written, so that the process never waits for us."""
+    """Reads all that is written, so that the process never waits for us; it is shown with a test
+    that fails meanwhile."""
     assert run.stdout
     for line in run.stdout:
-        output.append(line)  # noqa: PERF402 - it is read by others while it grows
+        output.append(line)
+        print(line, end="")  # noqa: T201
+    print(f"{run.args} has ended with {run.wait()}")  # noqa: T201
 
 
 def _announced(run: subprocess.Popen[str], output: Sequence[str]) -> str:
