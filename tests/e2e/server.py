@@ -115,8 +115,8 @@ def _collect(run: subprocess.Popen[str], output: list[str]) -> None:
     assert run.stdout
     for line in run.stdout:
         output.append(line)
-        print(line, end="")  # noqa: T201
-    print(f"{run.args} has ended with {run.wait()}")  # noqa: T201
+        print(line, end="")
+    print(f"{run.args} has ended with {run.wait()}")
 
 
 def _announced(run: subprocess.Popen[str], output: Sequence[str]) -> str:
