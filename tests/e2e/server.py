@@ -116,7 +116,7 @@ def _collect(run: subprocess.Popen[str], output: list[str]) -> None:
     for line in run.stdout:
         output.append(line)
         print(line, end="")
-    print(f"{run.args} has ended with {run.wait()}")
+    print(f"it has ended with {run.wait()}")
 
 
 def _announced(run: subprocess.Popen[str], output: Sequence[str]) -> str:
