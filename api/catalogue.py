@@ -9,23 +9,22 @@ import strawberry
 
 from api.commands import CommandInput, Payload, send
 from api.connections import (
-    AtLeast,
     BooleanFilter,
     Connection,
     IntFilter,
     StringFilter,
     conditions,
     connect,
-    page_of,
-    refusing,
     sorts,
 )
 from api.context import Info
 from api.node import Node, after_receipt
+from api.reading import reading
 from api.rights import EVERYONE, STAFF
 from api.scalars import Count, rate_of
 from api.values import Money, MoneyInput, basis_points
 from domain.product import AddProduct, DiscontinueProduct, RenameProduct, RepriceProduct, stream
+from readmodels.page import Page
 from readmodels.product_catalogue import PRODUCT_CATALOGUE, ProductListed, named, products
 
 PREFIX = stream("")
@@ -86,31 +85,21 @@ class ProductWhere:
 
 @strawberry.type
 class CatalogueQuery:
-    @strawberry.field(metadata=EVERYONE)
-    async def product(self, info: Info, sku: str, at_least: AtLeast = None) -> Product | None:
-        await info.context.at(at_least)
+    @reading(EVERYONE, stream=lambda asked: PREFIX + asked["sku"])
+    async def product(self, info: Info, sku: str) -> Product | None:
         return await listed(info, sku)
 
-    @strawberry.field(
-        metadata=EVERYONE,
-        description="Products; `search` finds those with words that begin like its words.",
-    )
+    @reading(EVERYONE, "Products; `search` finds those with words that begin like its words.")
     async def products(
         self,
         info: Info,
+        page: Page,
         search: str | None = None,
         where: ProductWhere | None = None,
         order_by: list[ProductOrder] | None = None,
-        first: int | None = 20,
-        after: str | None = None,
-        last: int | None = None,
-        before: str | None = None,
-        at_least: AtLeast = None,
     ) -> Connection[Product]:
         wanted = [*conditions(where), *(named(search) if search else ())]
-        page = page_of(first, after, last, before)
-        query = refusing(lambda: products(wanted, sorts(order_by), page))
-        await info.context.at(at_least)
+        query = products(wanted, sorts(order_by), page)
         return cast(Connection[Product], await connect(info, PRODUCT_CATALOGUE, query))
 
 

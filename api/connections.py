@@ -5,26 +5,21 @@ from dataclasses import fields
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 import strawberry
 
 from api.context import Info
 from api.errors import ApiError, ErrorCode
-from api.scalars import CurrencyCode, Position
+from api.scalars import CurrencyCode
 from domain.money import MINOR_DIGITS
-from readmodels.page import Condition, Op, Page, QueryRefused, Select, Slice, Sort, slice_of
+from readmodels.page import Condition, Op, Select, Slice, Sort, slice_of
 from readmodels.projection import Projection
 
 T = TypeVar("T")
 
 MOST_COUNTED: Final = 10_000
 """`totalCount` is null beyond."""
-
-AtLeast: TypeAlias = Annotated[
-    Position | None,
-    strawberry.argument(description="Wait (bounded) until the answer shows this position."),
-]
 
 
 @strawberry.type
@@ -168,14 +163,6 @@ def sorts(order_by: Sequence[Enum] | None) -> list[Sort]:
 # -- pages
 
 
-def refusing(build: Callable[[], T]) -> T:
-    """What `build` makes; a query that cannot be answered becomes a BAD_REQUEST."""
-    try:
-        return build()
-    except QueryRefused as refused:
-        raise ApiError(ErrorCode.BAD_REQUEST, str(refused)) from None
-
-
 async def connect(info: Info, projection: Projection[Any], query: Select) -> Any:
     """The connection over the documents of a query; the nodes are the views."""
     rows = await info.context.select(projection, query)
@@ -201,8 +188,3 @@ async def connect(info: Info, projection: Projection[Any], query: Select) -> Any
             count=count,
         ),
     )
-
-
-def page_of(first: int | None, after: str | None, last: int | None, before: str | None) -> Page:
-    """The page that the four Relay arguments ask for. `first` has a default, which `last` beats."""
-    return Page(first=None if last is not None else first, after=after, last=last, before=before)

@@ -2,6 +2,7 @@
 
 1. All root fields of a query are answered at one position, the newest that any of them asked for:
    they start in the same turn of the event loop, and the snapshot is chosen after that turn.
+   One that asks for the past, or for a branch, reads from that, with all that is below it.
 2. Documents asked for by key in one turn are one call per read model, however many ask (those of
    other requests at the same position included, see `infra.together`).
 3. A mutation's payload reads at or after the position of its own receipt.
@@ -10,9 +11,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias, TypeVar, cast
+from contextvars import ContextVar
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import strawberry
+from infra.branches import Branches
+from infra.past import Pasts
 
 from api.auth import Principal, Role
 from api.errors import ApiError, ErrorCode
@@ -20,14 +24,19 @@ from api.scalars import position_text
 from infra.answers import Answer, Request
 from infra.changes import Changes
 from infra.commands import CommandHandler
+from infra.documents import Documents, Row
 from infra.log import Log
 from infra.mongo import Document
 from infra.preview import Previewer
-from infra.reads import ReadModelBehind, Reads, Row, Snapshot
+from infra.reads import Live, ReadModelBehind, Reads, Snapshot
 from readmodels.page import Select
 from readmodels.projection import Projection
 
 V = TypeVar("V")
+
+_SEEN: Final[ContextVar[Documents | None]] = ContextVar("seen", default=None)
+"""What the root field that is being resolved reads from, unless from the live documents: root
+fields are resolved side by side, each in a task of its own, with all that is below it."""
 
 
 def not_readable_yet(behind: ReadModelBehind) -> ApiError:
@@ -48,6 +57,8 @@ class Context:
         trace_id: str,
         *,
         reads: Reads,
+        pasts: Pasts,
+        branches: Branches,
         handler: CommandHandler,
         changes: Changes,
         log: Log,
@@ -57,6 +68,7 @@ class Context:
         self.principal, self.trace_id = principal, trace_id
         self.previewer = previewer
         self.changes, self.log = changes, log
+        self.pasts, self.branches = pasts, branches
         self._reads, self._handler = reads, handler
         self._seconds = at_least_seconds
         self._wanted = 0
@@ -77,7 +89,21 @@ class Context:
         ):
             raise ApiError(ErrorCode.FORBIDDEN, "This is not yours, or does not exist.")
 
+    def require_staff(self) -> None:
+        if not self.is_staff():
+            raise ApiError(ErrorCode.FORBIDDEN, "This is for staff.")
+
     # -- reading
+
+    def see(self, documents: Documents | None) -> None:
+        """Read from these, in this root field and below it; None: from the live ones."""
+        _SEEN.set(documents)
+        if documents is not None:
+            self._position = max(self._position or 0, documents.position)
+
+    async def documents(self) -> Documents:
+        """What the root field reads from."""
+        return _SEEN.get() or Live(self._reads, await self.at())
 
     async def at(self, at_least: int | None = None) -> Snapshot:
         """The operation's snapshot, at or after `at_least`."""
@@ -110,27 +136,26 @@ class Context:
         return view
 
     async def load_many(self, projection: Projection[V], keys: Sequence[str]) -> list[V | None]:
-        rows = await self._reads.get(projection, keys, await self.at())
+        rows = await (await self.documents()).get(projection, keys)
         return [cast(V, rows[key].view) if key in rows else None for key in keys]
 
     async def select(self, projection: Projection[V], query: Select) -> list[Row[V]]:
         """The documents of one page and one more, if there is one."""
-        return await self._reads.find(
-            projection, query.filter, query.sort, query.limit, await self.at()
-        )
+        documents = await self.documents()
+        return await documents.find(projection, query.filter, query.sort, query.limit)
 
     async def every(self, projection: Projection[V]) -> list[V]:
         """All documents, for read models that never have many."""
-        rows = await self._reads.find(projection, {}, (("_id", 1),), 0, await self.at())
+        rows = await (await self.documents()).find(projection, {}, (("_id", 1),), 0)
         return [cast(V, row.view) for row in rows]
 
     async def count(self, projection: Projection[Any], query: Mapping[str, Any], most: int) -> int:
-        return await self._reads.count(projection, query, await self.at(), most)
+        return await (await self.documents()).count(projection, query, most)
 
     async def aggregate(
         self, projection: Projection[Any], pipeline: Sequence[Mapping[str, Any]]
     ) -> list[Document]:
-        return await self._reads.aggregate(projection, pipeline, await self.at())
+        return await (await self.documents()).aggregate(projection, pipeline)
 
     # -- writing
 

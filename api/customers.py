@@ -2,24 +2,23 @@
 
 from datetime import datetime
 from enum import Enum
+from operator import itemgetter
 from typing import Any, cast
 
 import strawberry
 
 from api.commands import CommandInput, Payload, new_id, send
 from api.connections import (
-    AtLeast,
     Connection,
     DateTimeFilter,
     StringFilter,
     conditions,
     connect,
-    page_of,
-    refusing,
     sorts,
 )
 from api.context import Info
 from api.node import Node, after_receipt
+from api.reading import reading
 from api.rights import EVERYONE, STAFF
 from api.values import Address, AddressInput
 from domain.customer import (
@@ -31,6 +30,7 @@ from domain.customer import (
     SuspendCustomer,
 )
 from readmodels.customer_directory import CUSTOMER_DIRECTORY, CustomerListed, customers, named
+from readmodels.page import Page
 
 strawberry.enum(Standing, name="CustomerStanding")
 
@@ -79,34 +79,22 @@ class CustomerWhere:
 
 @strawberry.type
 class CustomerQuery:
-    @strawberry.field(metadata=EVERYONE, description="A customer; one's own for customers.")
-    async def customer(
-        self, info: Info, id: strawberry.ID, at_least: AtLeast = None
-    ) -> Customer | None:
+    @reading(EVERYONE, "A customer; one's own for customers.", stream=itemgetter("id"))
+    async def customer(self, info: Info, id: strawberry.ID) -> Customer | None:
         info.context.require_own(id)
-        await info.context.at(at_least)
         return cast("Customer | None", await info.context.load(CUSTOMER_DIRECTORY, id))
 
-    @strawberry.field(
-        metadata=STAFF,
-        description="Customers; `search` finds those with words that begin like its words.",
-    )
+    @reading(STAFF, "Customers; `search` finds those with words that begin like its words.")
     async def customers(
         self,
         info: Info,
+        page: Page,
         search: str | None = None,
         where: CustomerWhere | None = None,
         order_by: list[CustomerOrder] | None = None,
-        first: int | None = 20,
-        after: str | None = None,
-        last: int | None = None,
-        before: str | None = None,
-        at_least: AtLeast = None,
     ) -> Connection[Customer]:
         wanted = [*conditions(where), *(named(search) if search else ())]
-        page = page_of(first, after, last, before)
-        query = refusing(lambda: customers(wanted, sorts(order_by), page))
-        await info.context.at(at_least)
+        query = customers(wanted, sorts(order_by), page)
         return cast(Connection[Customer], await connect(info, CUSTOMER_DIRECTORY, query))
 
 

@@ -8,6 +8,7 @@ from strawberry.utils.str_converters import to_snake_case
 
 from api.context import Info
 from api.errors import ApiError, ErrorCode
+from api.reading import reading
 from api.rights import OPERATOR, STAFF
 from api.scalars import Position
 from domain import flow as domain_flow
@@ -200,11 +201,11 @@ class FlowQuery:
             edges=[_edge(edge) for edge in DECLARED.edges], mermaid=domain_flow.mermaid(DECLARED)
         )
 
-    @strawberry.field(metadata=OPERATOR, description="Counted from causes in the log.")
+    @reading(OPERATOR, "Counted from causes in the log.")
     async def real_flow(self, info: Info) -> list[RealEdge]:
         return [_real(edge) for edge in await _real_edges(info)]
 
-    @strawberry.field(metadata=OPERATOR)
+    @reading(OPERATOR)
     async def flow_report(self, info: Info) -> FlowReport:
         real = [edge.edge for edge in await _real_edges(info)]
         report = domain_flow.compare(DECLARED, real)

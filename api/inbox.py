@@ -6,13 +6,14 @@ from typing import Any, cast
 
 import strawberry
 
-from api.connections import AtLeast, page_of, refusing
 from api.context import Info
+from api.reading import reading
 from api.rights import EVERYONE
 from api.scalars import Position
 from api.subscriptions import Gap, follow
 from readmodels.notifications import NOTIFICATIONS, NotificationKind, inbox
 from readmodels.notifications import Notification as NotificationView
+from readmodels.page import Page
 
 strawberry.enum(NotificationKind)
 
@@ -43,19 +44,16 @@ class Notification:
 
 @strawberry.type
 class InboxQuery:
-    @strawberry.field(metadata=EVERYONE, description="Messages after a position, oldest first.")
+    @reading(EVERYONE, "Messages after a position, oldest first.")
     async def inbox(
         self,
         info: Info,
         customer_id: strawberry.ID,
         after: Position | None = None,
         first: int = 20,
-        at_least: AtLeast = None,
     ) -> list[Notification]:
         info.context.require_own(customer_id)
-        page = page_of(first, None, None, None)
-        query = refusing(lambda: inbox(customer_id, after or 0, page))
-        await info.context.at(at_least)
+        query = inbox(customer_id, after or 0, Page(first=first))
         rows = await info.context.select(NOTIFICATIONS, query)
         return [Notification.of(row.position, row.view) for row in rows[:first]]
 

@@ -5,8 +5,9 @@ from typing import Any, cast
 
 import strawberry
 
-from api.connections import AtLeast, Connection, connect, page_of, refusing
+from api.connections import Connection, connect
 from api.context import Info
+from api.reading import reading
 from api.rights import STAFF
 from api.scalars import CurrencyCode
 from api.values import Money
@@ -18,6 +19,7 @@ from readmodels.account_statement import (
     account_statement,
     trial_balance,
 )
+from readmodels.page import Page
 
 strawberry.enum(Account, description="The accounts of the ledger.")
 
@@ -63,28 +65,21 @@ class TrialBalanceLine:
 
 @strawberry.type
 class LedgerQuery:
-    @strawberry.field(metadata=STAFF, description="What moved an account, the oldest first.")
+    @reading(STAFF, "What moved an account, the oldest first.")
     async def account_statement(
         self,
         info: Info,
+        page: Page,
         account: Account,
         currency: CurrencyCode,
-        first: int | None = 20,
-        after: str | None = None,
-        last: int | None = None,
-        before: str | None = None,
-        at_least: AtLeast = None,
     ) -> Connection[StatementLine]:
-        page = page_of(first, after, last, before)
-        query = refusing(lambda: account_statement(account, currency, page))
-        await info.context.at(at_least)
+        query = account_statement(account, currency, page)
         return cast(Connection[StatementLine], await connect(info, ACCOUNT_STATEMENT, query))
 
-    @strawberry.field(metadata=STAFF, description="All accounts that were ever moved, by currency.")
+    @reading(STAFF, "All accounts that were ever moved, by currency.")
     async def trial_balance(
-        self, info: Info, currency: CurrencyCode | None = None, at_least: AtLeast = None
+        self, info: Info, currency: CurrencyCode | None = None
     ) -> list[TrialBalanceLine]:
-        query = refusing(lambda: trial_balance(currency))
-        await info.context.at(at_least)
+        query = trial_balance(currency)
         rows = await info.context.select(TRIAL_BALANCE, query)
         return [TrialBalanceLine.of(row.view) for row in rows]

@@ -4,13 +4,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
+from operator import itemgetter
 from typing import Any, TypeAlias, TypeVar, cast
 
 import strawberry
 
 from api.catalogue import Product, listed
 from api.connections import (
-    AtLeast,
     Connection,
     DateFilter,
     DateTimeFilter,
@@ -18,14 +18,13 @@ from api.connections import (
     MoneyFilter,
     conditions,
     connect,
-    page_of,
-    refusing,
     sorts,
 )
 from api.context import Info
 from api.customers import Customer
 from api.node import Node
 from api.payments import Payment, payment_of
+from api.reading import reading
 from api.rights import EVERYONE
 from api.scalars import Position, rate_of
 from api.shipping import Shipment, shipment_of
@@ -37,7 +36,7 @@ from readmodels.order_details import ORDER_DETAILS, OrderDetails
 from readmodels.order_details import OrderLine as LineView
 from readmodels.order_list import ORDER_LIST, OrderListed, orders
 from readmodels.order_status import OrderStatus
-from readmodels.page import Condition, Op
+from readmodels.page import Condition, Op, Page
 
 T = TypeVar("T")
 strawberry.enum(OrderStatus)
@@ -227,31 +226,24 @@ async def own_order(info: Info, id: str) -> Order | None:
 
 @strawberry.type
 class OrderQuery:
-    @strawberry.field(metadata=EVERYONE, description="An order; one's own for customers.")
-    async def order(self, info: Info, id: strawberry.ID, at_least: AtLeast = None) -> Order | None:
-        await info.context.at(at_least)
+    @reading(EVERYONE, "An order; one's own for customers.", stream=itemgetter("id"))
+    async def order(self, info: Info, id: strawberry.ID) -> Order | None:
         return await own_order(info, id)
 
-    @strawberry.field(metadata=EVERYONE, description="Orders; one's own for customers.")
+    @reading(EVERYONE, "Orders; one's own for customers.")
     async def orders(
         self,
         info: Info,
+        page: Page,
         where: OrderWhere | None = None,
         order_by: list[OrderOrder] | None = None,
-        first: int | None = 20,
-        after: str | None = None,
-        last: int | None = None,
-        before: str | None = None,
-        at_least: AtLeast = None,
     ) -> Connection[Order]:
         wanted = conditions(where)
         if not info.context.is_staff():
             own = info.context.principal.customer_id
             info.context.require_own(own)
             wanted.append(Condition("customer_id", Op.EQ, own))
-        page = page_of(first, after, last, before)
-        query = refusing(lambda: orders(wanted, sorts(order_by), page))
-        await info.context.at(at_least)
+        query = orders(wanted, sorts(order_by), page)
         return cast(Connection[Order], await connect(info, ORDER_LIST, query))
 
 

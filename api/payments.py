@@ -2,26 +2,26 @@
 
 from datetime import datetime
 from enum import Enum
+from operator import itemgetter
 from typing import Any, TypeAlias, cast
 
 import strawberry
 
 from api.connections import (
-    AtLeast,
     Connection,
     DateTimeFilter,
     IdFilter,
     conditions,
     connect,
-    page_of,
-    refusing,
     sorts,
 )
 from api.context import Info
 from api.node import Node
+from api.reading import reading
 from api.rights import EVERYONE, STAFF
 from api.values import Money
 from domain.order_to_cash import Story
+from readmodels.page import Page
 from readmodels.payments import PAYMENTS, PaymentListed, PaymentStatus, payments
 
 strawberry.enum(PaymentStatus)
@@ -98,26 +98,17 @@ async def payment_of(info: Info, order_id: str) -> Payment | None:
 
 @strawberry.type
 class PaymentQuery:
-    @strawberry.field(metadata=EVERYONE, description="A payment; one's own for customers.")
-    async def payment(
-        self, info: Info, id: strawberry.ID, at_least: AtLeast = None
-    ) -> Payment | None:
-        await info.context.at(at_least)
+    @reading(EVERYONE, "A payment; one's own for customers.", stream=itemgetter("id"))
+    async def payment(self, info: Info, id: strawberry.ID) -> Payment | None:
         return await own_payment(info, id)
 
-    @strawberry.field(metadata=STAFF, description="The latest first, unless asked otherwise.")
+    @reading(STAFF, "The latest first, unless asked otherwise.")
     async def payments(
         self,
         info: Info,
+        page: Page,
         where: PaymentWhere | None = None,
         order_by: list[PaymentOrder] | None = None,
-        first: int | None = 20,
-        after: str | None = None,
-        last: int | None = None,
-        before: str | None = None,
-        at_least: AtLeast = None,
     ) -> Connection[Payment]:
-        page = page_of(first, after, last, before)
-        query = refusing(lambda: payments(conditions(where), sorts(order_by), page))
-        await info.context.at(at_least)
+        query = payments(conditions(where), sorts(order_by), page)
         return cast(Connection[Payment], await connect(info, PAYMENTS, query))

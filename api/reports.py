@@ -7,19 +7,17 @@ from typing import Annotated, Any, Final, cast
 import strawberry
 
 from api.connections import (
-    AtLeast,
     Connection,
     IdFilter,
     StringFilter,
     conditions,
     connect,
-    page_of,
-    refusing,
     sorts,
 )
 from api.context import Info
 from api.customers import Customer
 from api.errors import ApiError, ErrorCode
+from api.reading import reading
 from api.rights import STAFF
 from api.scalars import Count, CurrencyCode
 from api.values import Money
@@ -27,7 +25,7 @@ from domain.money import rounded
 from infra.codec import from_stored
 from readmodels.backlog import BACKLOG, BacklogWorth, backlog_on
 from readmodels.customer_directory import CUSTOMER_DIRECTORY
-from readmodels.page import MOST_ITEMS
+from readmodels.page import MOST_ITEMS, Page
 from readmodels.returns import RETURNS, ReturnsWorth, returns, returns_of_orders
 from readmodels.sales import SALES_BY_DAY, SALES_BY_PRODUCT, sales_by_day, sales_by_product
 
@@ -127,47 +125,39 @@ def _at_most(first: int) -> int:
 
 @strawberry.type
 class ReportQuery:
-    @strawberry.field(metadata=STAFF, description="Days on which something was ordered.")
+    @reading(STAFF, "Days on which something was ordered.")
     async def sales_by_day(
         self,
         info: Info,
         from_: Annotated[date, strawberry.argument(name="from")],
         to: date,
         currency: CurrencyCode | None = None,
-        at_least: AtLeast = None,
     ) -> list[DailySales]:
-        query = refusing(lambda: sales_by_day(from_, to, currency))
-        await info.context.at(at_least)
+        query = sales_by_day(from_, to, currency)
         rows = await info.context.select(SALES_BY_DAY, query)
         return cast(list[DailySales], [row.view for row in rows])
 
-    @strawberry.field(
-        metadata=STAFF,
-        description="Products, or with `byRegion` products in each region; best sold first, unless "
+    @reading(
+        STAFF,
+        "Products, or with `byRegion` products in each region; best sold first, unless "
         "asked otherwise.",
     )
     async def sales_by_product(
         self,
         info: Info,
+        page: Page,
         where: ProductSalesWhere | None = None,
         order_by: list[ProductSalesOrder] | None = None,
         by_region: bool = False,
-        first: int | None = 20,
-        after: str | None = None,
-        last: int | None = None,
-        before: str | None = None,
-        at_least: AtLeast = None,
     ) -> Connection[ProductSales]:
-        page = page_of(first, after, last, before)
         wanted, order = conditions(where), sorts(order_by)
         by_region = by_region or any(condition.field == "region" for condition in wanted)
-        query = refusing(lambda: sales_by_product(wanted, order, page, by_region=by_region))
-        await info.context.at(at_least)
+        query = sales_by_product(wanted, order, page, by_region=by_region)
         return cast(Connection[ProductSales], await connect(info, SALES_BY_PRODUCT, query))
 
-    @strawberry.field(
-        metadata=STAFF,
-        description="Orders with lines not dispatched by the end of `on`, the worthiest first. "
+    @reading(
+        STAFF,
+        "Orders with lines not dispatched by the end of `on`, the worthiest first. "
         "`placedBefore` is the day after `on` unless given.",
     )
     async def backlog(
@@ -177,45 +167,32 @@ class ReportQuery:
         placed_before: date | None = None,
         segment: str | None = None,
         first: int = 20,
-        at_least: AtLeast = None,
     ) -> list[BacklogEntry]:
         before = placed_before or (on + timedelta(days=1) if on < date.max else on)
         pipeline = backlog_on(on, before, segment, _at_most(first))
-        await info.context.at(at_least)
         rows = await info.context.aggregate(BACKLOG, pipeline)
         return cast(list[BacklogEntry], [from_stored(BacklogWorth, row) for row in rows])
 
-    @strawberry.field(metadata=STAFF, description="Customers who sent back most, first.")
+    @reading(STAFF, "Customers who sent back most, first.")
     async def returns(
         self,
         info: Info,
+        page: Page,
         where: ReturnsWhere | None = None,
-        first: int | None = 20,
-        after: str | None = None,
-        last: int | None = None,
-        before: str | None = None,
-        at_least: AtLeast = None,
     ) -> Connection[CustomerReturns]:
-        page = page_of(first, after, last, before)
-        query = refusing(lambda: returns(conditions(where), (), page))
-        await info.context.at(at_least)
+        query = returns(conditions(where), (), page)
         return cast(Connection[CustomerReturns], await connect(info, RETURNS, query))
 
-    @strawberry.field(
-        metadata=STAFF,
-        description="Who sent back most of what was ordered in the `months` from that of `from`.",
-    )
+    @reading(STAFF, "Who sent back most of what was ordered in the `months` from that of `from`.")
     async def returns_of_orders(
         self,
         info: Info,
         from_: Annotated[date, strawberry.argument(name="from")],
         months: int = 3,
         first: int = 20,
-        at_least: AtLeast = None,
     ) -> list[ReturnsOfOrders]:
         if not 1 <= months <= MOST_MONTHS:
             raise ApiError(ErrorCode.BAD_REQUEST, f"`months` is between 1 and {MOST_MONTHS}.")
         pipeline = returns_of_orders((from_.year, from_.month), months, _at_most(first))
-        await info.context.at(at_least)
         rows = await info.context.aggregate(RETURNS, pipeline)
         return cast(list[ReturnsOfOrders], [from_stored(ReturnsWorth, row) for row in rows])

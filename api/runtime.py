@@ -13,6 +13,7 @@ from api.context import Context, opened
 from api.reacting import react_to_events
 from domain.registry import AGGREGATES, GATEWAYS, JOINT_DECISIONS, PROCESSES
 from infra.audit import prepare_audit
+from infra.branches import Branches
 from infra.changes import Changes, DocumentSource, EventSource
 from infra.codec import EventCodec
 from infra.commands import CommandHandler
@@ -20,6 +21,7 @@ from infra.embedded import embedded_mongod
 from infra.gateways import Call
 from infra.log import Log
 from infra.mongo import Mongo, open_mongo
+from infra.past import Pasts
 from infra.preview import Previewer
 from infra.projector import Projector, keep_projecting
 from infra.reads import Reads
@@ -44,6 +46,8 @@ class Runtime:
     log: Log
     handler: CommandHandler
     reads: Reads
+    pasts: Pasts
+    branches: Branches
     changes: Changes
     previewer: Previewer
     lost: asyncio.Future[None]
@@ -55,6 +59,8 @@ class Runtime:
                 principal,
                 trace_id,
                 reads=self.reads,
+                pasts=self.pasts,
+                branches=self.branches,
                 handler=self.handler,
                 changes=self.changes,
                 log=self.log,
@@ -121,7 +127,18 @@ async def open_runtime(
             gateways=GATEWAYS,
             projections=PROJECTIONS,
         )
-        yield Runtime(settings, events.mongo, events, handler, reads, changes, previewer, lost)
+        yield Runtime(
+            settings,
+            events.mongo,
+            events,
+            handler,
+            reads,
+            Pasts(),
+            Branches(),
+            changes,
+            previewer,
+            lost,
+        )
 
 
 async def project_events(events: Log) -> None:

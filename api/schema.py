@@ -1,6 +1,7 @@
 """The schema: all areas put together, and who may use what."""
 
 import asyncio
+from operator import itemgetter
 from typing import Any, Final, cast
 
 import strawberry
@@ -23,6 +24,7 @@ from api.orders import OrderQuery, OrderSubscription, own_order
 from api.payments import PaymentQuery, own_payment
 from api.placing import PlacingMutation
 from api.preview import PreviewQuery
+from api.reading import reading
 from api.reports import ReportQuery
 from api.rights import EVERYONE, rights
 from api.scalars import SCALARS
@@ -56,11 +58,11 @@ async def _node(info: Info, id: str) -> Any:
 
 @strawberry.type
 class NodeQuery:
-    @strawberry.field(metadata=EVERYONE)
+    @reading(EVERYONE, stream=itemgetter("id"))
     async def node(self, info: Info, id: strawberry.ID) -> Node | None:
         return cast("Node | None", await _node(info, id))
 
-    @strawberry.field(metadata=EVERYONE, description="At most 100.")
+    @reading(EVERYONE, "At most 100.")
     async def nodes(self, info: Info, ids: list[strawberry.ID]) -> list[Node | None]:
         if len(ids) > MOST_ITEMS:
             raise ApiError(ErrorCode.BAD_REQUEST, f"At most {MOST_ITEMS} ids at once.")

@@ -2,29 +2,29 @@
 
 from datetime import datetime
 from enum import Enum
+from operator import itemgetter
 from typing import Any, cast
 
 import strawberry
 
 from api.commands import CommandInput, Payload, few_lines, send
 from api.connections import (
-    AtLeast,
     Connection,
     DateTimeFilter,
     IdFilter,
     conditions,
     connect,
-    page_of,
-    refusing,
     sorts,
 )
 from api.context import Info
 from api.node import Node, after_receipt
+from api.reading import reading
 from api.rights import EVERYONE, STAFF
 from api.values import Address
 from domain.order_to_cash import Story
 from domain.shipment import RecordArrival, SendShipment
 from readmodels.order_details import ORDER_DETAILS
+from readmodels.page import Page
 from readmodels.shipments import SHIPMENTS, ShipmentListed, ShipmentStatus, shipments
 
 strawberry.enum(ShipmentStatus)
@@ -94,30 +94,19 @@ async def shipment_of(info: Info, order_id: str) -> Shipment | None:
 
 @strawberry.type
 class ShippingQuery:
-    @strawberry.field(metadata=EVERYONE, description="A shipment; of one's own, for customers.")
-    async def shipment(
-        self, info: Info, id: strawberry.ID, at_least: AtLeast = None
-    ) -> Shipment | None:
-        await info.context.at(at_least)
+    @reading(EVERYONE, "A shipment; of one's own, for customers.", stream=itemgetter("id"))
+    async def shipment(self, info: Info, id: strawberry.ID) -> Shipment | None:
         return await own_shipment(info, id)
 
-    @strawberry.field(
-        metadata=STAFF, description="Those that have waited longest first, unless asked otherwise."
-    )
+    @reading(STAFF, "Those that have waited longest first, unless asked otherwise.")
     async def shipments(
         self,
         info: Info,
+        page: Page,
         where: ShipmentWhere | None = None,
         order_by: list[ShipmentOrder] | None = None,
-        first: int | None = 20,
-        after: str | None = None,
-        last: int | None = None,
-        before: str | None = None,
-        at_least: AtLeast = None,
     ) -> Connection[Shipment]:
-        page = page_of(first, after, last, before)
-        query = refusing(lambda: shipments(conditions(where), sorts(order_by), page))
-        await info.context.at(at_least)
+        query = shipments(conditions(where), sorts(order_by), page)
         return cast(Connection[Shipment], await connect(info, SHIPMENTS, query))
 
 

@@ -8,20 +8,18 @@ import strawberry
 
 from api.commands import CommandInput, Payload, send
 from api.connections import (
-    AtLeast,
     BooleanFilter,
     Connection,
     IntFilter,
     StringFilter,
     conditions,
     connect,
-    page_of,
-    refusing,
     sorts,
 )
 from api.context import Info
 from api.node import Node, after_receipt
 from api.placing import OrderPayload
+from api.reading import reading
 from api.rights import STAFF
 from api.scalars import Count
 from domain.checkout import ReserveOrder
@@ -34,6 +32,7 @@ from domain.stock_item import (
     SetReorderLevel,
     stream,
 )
+from readmodels.page import Page
 from readmodels.stock_levels import STOCK_LEVELS, stock_levels
 from readmodels.stock_levels import StockLevel as StockLevelView
 
@@ -81,28 +80,19 @@ class StockLevelWhere:
 
 @strawberry.type
 class StockQuery:
-    @strawberry.field(metadata=STAFF)
-    async def stock_level(
-        self, info: Info, sku: str, at_least: AtLeast = None
-    ) -> StockLevel | None:
-        await info.context.at(at_least)
+    @reading(STAFF, stream=lambda asked: PREFIX + asked["sku"])
+    async def stock_level(self, info: Info, sku: str) -> StockLevel | None:
         return cast("StockLevel | None", await info.context.load(STOCK_LEVELS, sku))
 
-    @strawberry.field(metadata=STAFF)
+    @reading(STAFF)
     async def stock_levels(
         self,
         info: Info,
+        page: Page,
         where: StockLevelWhere | None = None,
         order_by: list[StockLevelOrder] | None = None,
-        first: int | None = 20,
-        after: str | None = None,
-        last: int | None = None,
-        before: str | None = None,
-        at_least: AtLeast = None,
     ) -> Connection[StockLevel]:
-        page = page_of(first, after, last, before)
-        query = refusing(lambda: stock_levels(conditions(where), sorts(order_by), page))
-        await info.context.at(at_least)
+        query = stock_levels(conditions(where), sorts(order_by), page)
         return cast(Connection[StockLevel], await connect(info, STOCK_LEVELS, query))
 
 

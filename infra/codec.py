@@ -1,12 +1,13 @@
 """From values to what MongoDB stores and back.
 
 1. The stored name of an event is its class name; registries are the only list of names.
-2. Decoding is strict: a wrong type is an error with its path, never a guess.
-3. BSON keeps milliseconds: times are cut to that before anything is decided on them.
+2. What was stored in today's shape is read directly; what is older goes through its upcasters.
+3. Decoding is strict: a wrong type is an error with its path, never a guess.
+4. BSON keeps milliseconds: times are cut to that before anything is decided on them.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ import msgspec
 
 from domain.decider import DomainError
 from domain.recorded import Meta
+from domain.upcasting import Shape, Upcaster, by_old_shape, newest, upcast
 
 T = TypeVar("T")
 
@@ -48,24 +50,49 @@ class Unreadable(Exception):
     """A stored event or error that no registered type can read."""
 
 
+def schema_of(kind: type) -> int:
+    """The number of a type's present shape; 1 until it has changed."""
+    return getattr(kind, "SCHEMA", 1)
+
+
 class EventCodec:
-    """The events (or commands) of the registries, by stored name."""
+    """The events (or commands) of the registries, by stored name, with what reads older shapes."""
 
-    def __init__(self, kinds: Iterable[type]) -> None:
-        self._kinds = {kind.__name__: kind for kind in kinds}
+    def __init__(self, kinds: Iterable[type], upcasters: Iterable[Upcaster] = ()) -> None:
+        self._current = {kind.__name__: (schema_of(kind), kind) for kind in kinds}
+        self._upcasters = by_old_shape(upcasters)
+        self._names = {name: {name} for name in self._current}
+        for old in self._upcasters:
+            for shape in newest(self._upcasters, old):
+                self._names.setdefault(shape.type, set()).add(old.type)
 
-    def schema(self, event: object) -> int:
-        """The number of the event's shape; 1 until a shape has changed."""
-        return getattr(type(event), "SCHEMA", 1)
+    def stored_names(self, kinds: Iterable[type]) -> list[str]:
+        """The names under which such events are stored: today's, and those that are read as one."""
+        names = (kind.__name__ for kind in kinds)
+        return sorted(set().union(*(self._names.get(name, {name}) for name in names)))
 
-    def decode(self, name: str, stored: Any) -> Any:
-        """The event; raises `Unreadable` for an unknown name or a shape that does not fit."""
+    def decode(self, name: str, schema: int, stored: Any) -> tuple[Any, ...]:
+        """What was stored, as today's events: nearly always one. Raises `Unreadable`."""
+        present, kind = self._current.get(name, (0, None))
+        if kind is not None and schema == present:
+            return (_read(name, kind, stored),)
+        shape = Shape(name, schema)
+        if shape not in self._upcasters:
+            raise Unreadable(_why_not(shape, present))
+        return tuple(self._upcast(shape, stored))
+
+    def _upcast(self, shape: Shape, stored: Any) -> Iterator[Any]:
         try:
-            return from_stored(self._kinds[name], stored)
-        except KeyError:
-            raise Unreadable(f"nothing is called {name!r}") from None
-        except msgspec.ValidationError as error:
-            raise Unreadable(f"{name}: {error}") from error
+            parts = list(upcast(self._upcasters, shape, stored))
+        except Exception as error:  # an upcaster may fail in any way
+            raise Unreadable(
+                f"{shape} cannot be upcast: {type(error).__name__}: {error}"
+            ) from error
+        for new, data in parts:
+            present, kind = self._current.get(new.type, (0, None))
+            if kind is None or new.schema != present:
+                raise Unreadable(f"{shape} is upcast to {new}: {_why_not(new, present)}")
+            yield _read(f"{shape}, read as {new}", kind, data)
 
     def meta(self, stored: Any) -> Meta:
         """Where the event came from; raises `Unreadable`."""
@@ -73,6 +100,22 @@ class EventCodec:
             return from_stored(Meta, stored)
         except msgspec.ValidationError as error:
             raise Unreadable(f"meta: {error}") from error
+
+
+def _read(name: str, kind: type[T], stored: Any) -> T:
+    try:
+        return from_stored(kind, stored)
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"{name}: {error}") from error
+
+
+def _why_not(shape: Shape, present: int) -> str:
+    """Why nothing can be read from this shape; `present` is 0 where nothing has such a name."""
+    if not present:
+        return f"nothing is called {shape.type!r}"
+    if shape.schema > present:
+        return f"{shape} is of a newer release: this one knows {shape.type}/{present}"
+    return f"no upcaster reads {shape}"
 
 
 class ErrorCodec:

@@ -12,6 +12,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from bson.raw_bson import RawBSONDocument
@@ -20,7 +21,7 @@ from pymongo.errors import BulkWriteError
 from domain.decider import message
 from domain.recorded import Meta, Recorded
 from infra.chain import GENESIS, chained
-from infra.codec import EventCodec, to_stored
+from infra.codec import EventCodec, schema_of, to_stored
 from infra.mongo import Document, Mongo, Session, SyncDatabase
 
 EVENTS: Final = "events"
@@ -138,7 +139,7 @@ class Log:
                     "stream": new.stream,
                     "version": new.version,
                     "type": type(new.event).__name__,
-                    "schema": self.codec.schema(new.event),
+                    "schema": schema_of(type(new.event)),
                     "data": to_stored(new.event),
                     "meta": to_stored(new.meta),
                 },
@@ -146,15 +147,28 @@ class Log:
             documents.append(RawBSONDocument(raw))
         return documents, Head(position=position, hash=digest)
 
-    def decoded(self, stored: Document) -> Recorded:
-        """The stored document as a value; raises `infra.codec.Unreadable`."""
-        return Recorded(
-            event=self.codec.decode(stored["type"], stored["data"]),
-            position=stored["_id"],
-            stream=stored["stream"],
-            version=stored["version"],
-            meta=self.codec.meta(stored["meta"]),
+    def decoded(self, stored: Document) -> tuple[Recorded, ...]:
+        """The stored document as today's events; raises `infra.codec.Unreadable`.
+
+        Nearly always that is one. Where it was split since, all have its position and version, and
+        the later ones `.1`, `.2` … after its event id: ids derived from theirs are unique.
+        """
+        events = self.codec.decode(stored["type"], stored["schema"], stored["data"])
+        meta = self.codec.meta(stored["meta"])
+        return tuple(
+            Recorded(
+                event=event,
+                position=stored["_id"],
+                stream=stored["stream"],
+                version=stored["version"],
+                meta=replace(meta, event_id=f"{meta.event_id}.{part}") if part else meta,
+            )
+            for part, event in enumerate(events)
         )
+
+    def all_decoded(self, stored: Iterable[Document]) -> list[Recorded]:
+        """All these documents as today's events."""
+        return [recorded for document in stored for recorded in self.decoded(document)]
 
     async def stored(
         self, after: int, upto: int | None = None, limit: int = 0, **where: Any
@@ -173,21 +187,19 @@ class Log:
         """Events above `after` up to `upto`, read as part of a transaction."""
         place = {"$gt": after, "$lte": upto}
         found = db[EVENTS].find({"_id": place, **where}, sort=[("_id", 1)], session=session)
-        return [self.decoded(document) for document in found]
+        return self.all_decoded(found)
 
     async def read(
         self, after: int, upto: int | None = None, limit: int = 0, **where: Any
     ) -> list[Recorded]:
         """Events of positions above `after`, in order; decoded where they arrive, in the worker
-        thread, so that the event loop is not held up."""
+        thread, so that the event loop is not held up. `limit` counts stored events: where one was
+        split, all its parts come."""
         place = {"$gt": after} if upto is None else {"$gt": after, "$lte": upto}
         return await self.mongo.run(
-            lambda db: [
-                self.decoded(document)
-                for document in db[EVENTS].find(
-                    {"_id": place, **where}, sort=[("_id", 1)], limit=limit
-                )
-            ]
+            lambda db: self.all_decoded(
+                db[EVENTS].find({"_id": place, **where}, sort=[("_id", 1)], limit=limit)
+            )
         )
 
     async def scan(
@@ -224,7 +236,7 @@ class Log:
             )
         )
         for document in documents:
-            found[document["stream"]].append(self.decoded(document))
+            found[document["stream"]] += self.decoded(document)
         return found
 
     async def commands(self, ids: Sequence[str]) -> dict[str, Document]:

@@ -10,20 +10,21 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 from bson.timestamp import Timestamp
 from pymongo.errors import PyMongoError
 
 from domain.decider import message
 from infra.codec import from_stored
+from infra.documents import Row
 from infra.folding import Projection, collection_of
 from infra.mongo import CODEC, Document, Mongo, SyncDatabase, Unavailable
 from infra.projector import CHECKPOINTS
 from infra.together import Together
 
-V = TypeVar("V")
 SECONDS_OF_USE: Final = 60.0
 """MongoDB keeps 300 s of history: a snapshot older than this is taken anew before it is used."""
 
@@ -43,24 +44,6 @@ class ReadModelBehind(Exception):
     def __init__(self, wanted: int, reached: int) -> None:
         self.wanted, self.reached = wanted, reached
         super().__init__(f"position {wanted} was asked for, {reached} is reached")
-
-
-class Row(Generic[V]):
-    """A document as it is stored, and its view."""
-
-    __slots__ = ("document", "view")
-
-    def __init__(self, document: Document, view: V) -> None:
-        self.document, self.view = document, view
-
-    @property
-    def key(self) -> str:
-        return str(self.document["_id"])
-
-    @property
-    def position(self) -> int:
-        """Of the event that wrote it."""
-        return int(self.document["position"])
 
 
 class Reads:
@@ -222,6 +205,38 @@ class Reads:
             self._moved.clear()
             for listener in self._listeners:
                 listener(snapshot)
+
+
+@dataclass(frozen=True)
+class Live:
+    """The live documents, all at one snapshot (`infra.documents.Documents`)."""
+
+    reads: Reads
+    snapshot: Snapshot
+
+    @property
+    def position(self) -> int:
+        return self.snapshot.position
+
+    async def get(self, projection: Projection, keys: Sequence[str]) -> dict[str, Row[Any]]:
+        return await self.reads.get(projection, keys, self.snapshot)
+
+    async def find(
+        self,
+        projection: Projection,
+        where: Mapping[str, Any],
+        order: Iterable[tuple[str, int]],
+        limit: int,
+    ) -> list[Row[Any]]:
+        return await self.reads.find(projection, where, order, limit, self.snapshot)
+
+    async def count(self, projection: Projection, where: Mapping[str, Any], most: int) -> int:
+        return await self.reads.count(projection, where, self.snapshot, most)
+
+    async def aggregate(
+        self, projection: Projection, pipeline: Sequence[Mapping[str, Any]]
+    ) -> list[Document]:
+        return await self.reads.aggregate(projection, pipeline, self.snapshot)
 
 
 def _all_of(command: Document, db: SyncDatabase) -> list[Document]:

@@ -1,0 +1,62 @@
+"""What a query reads from: all documents of the read models, as one position made them.
+
+Three things answer to it: the live generations (`infra.reads`), the past (`infra.past`) and a
+branch of history (`infra.branches`). Whoever asks need not know which.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from infra.folding import Projection
+from infra.mongo import Document
+
+V = TypeVar("V")
+
+
+class Row(Generic[V]):
+    """A document as it is stored, and its view."""
+
+    __slots__ = ("document", "view")
+
+    def __init__(self, document: Document, view: V) -> None:
+        self.document, self.view = document, view
+
+    @property
+    def key(self) -> str:
+        return str(self.document["_id"])
+
+    @property
+    def position(self) -> int:
+        """Of the event that wrote it."""
+        return int(self.document["position"])
+
+
+class Documents(Protocol):
+    """The documents as of `position`, a position of the log."""
+
+    @property
+    def position(self) -> int: ...
+
+    async def get(self, projection: Projection, keys: Sequence[str]) -> dict[str, Row[Any]]:
+        """The documents with these keys."""
+        ...
+
+    async def find(
+        self,
+        projection: Projection,
+        where: Mapping[str, Any],
+        order: Iterable[tuple[str, int]],
+        limit: int,
+    ) -> list[Row[Any]]:
+        """Documents that match, in order, at most `limit` of them (0: all)."""
+        ...
+
+    async def count(self, projection: Projection, where: Mapping[str, Any], most: int) -> int:
+        """How many documents match, counted up to `most`."""
+        ...
+
+    async def aggregate(
+        self, projection: Projection, pipeline: Sequence[Mapping[str, Any]]
+    ) -> list[Document]:
+        """What a pipeline makes of the documents."""
+        ...
