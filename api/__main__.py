@@ -2,42 +2,32 @@
 
 import sys
 from collections.abc import Coroutine
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from api.auth import Role, dev_token
-from api.logs import configure_logs
+from api.branch_cli import branching
+from api.cli import run as _run
+from api.cli import settings_with as _settings
 from api.sandbox_book import BookUnusable
 from infra.embedded import EmbeddedUnavailable
-from infra.garbage import collect_rarely
 from infra.mongo import Unavailable
-from infra.settings import SettingInvalid, Settings, read_settings
+from infra.moving.frames import MoveRefused
+from infra.settings import SettingInvalid
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 loading = typer.Typer(no_args_is_help=True, help="Load sample data. Again: nothing happens twice.")
 cli.add_typer(loading, name="load")
 
+keeping = typer.Typer(no_args_is_help=True, help="Documents of read models: live, old and new.")
+cli.add_typer(keeping, name="generations")
+cli.add_typer(branching, name="branch")
+
 Via = Annotated[str | None, typer.Option(help="Load through this server's GraphQL (a URL).")]
 Bearer = Annotated[str | None, typer.Option("--token", help="With --via: a token for staff.")]
-
-
-def _settings(**overrides: Any) -> Settings:
-    settings = replace(
-        read_settings(), **{name: value for name, value in overrides.items() if value is not None}
-    )
-    configure_logs(settings.log_level)
-    return settings
-
-
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    import uvloop  # noqa: PLC0415 only commands that run an event loop need it
-
-    collect_rarely()
-    return uvloop.run(work)
 
 
 @cli.command()
@@ -45,6 +35,10 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks one.")] = None,
     only: Annotated[str | None, typer.Option(help="`api`: leave the rest to others.")] = None,
+    memory_image: Annotated[
+        list[str] | None,
+        typer.Option(help="A read model to hold in memory; may be given several times."),
+    ] = None,
 ) -> None:
     """Serve GraphQL, project and react, unless told otherwise."""
     from api.serving import AddressTaken  # noqa: PLC0415 the other commands start faster without
@@ -53,7 +47,8 @@ def serve(
     if only not in (None, "api"):
         raise SettingInvalid(f"--only {only}: the one part that serves is `api`.")
     try:
-        _run(serving(_settings(host=host, port=port), project=only is None))
+        settings = _settings(host=host, port=port, memory_image=tuple(memory_image or ()) or None)
+        _run(serving(settings, project=only is None))
     except AddressTaken as taken:
         raise SettingInvalid(str(taken)) from taken
 
@@ -84,11 +79,91 @@ def verify() -> None:
 
 
 @cli.command()
-def rebuild(names: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+def rebuild(
+    names: Annotated[list[str] | None, typer.Argument()] = None,
+    hold: Annotated[bool, typer.Option(help="Build and compare; --resume makes it live.")] = False,
+    pause: Annotated[bool, typer.Option(help="Stop for now, wherever it runs.")] = False,
+    resume: Annotated[bool, typer.Option(help="Go on with what was paused or held.")] = False,
+    cancel: Annotated[bool, typer.Option(help="Give up; what is live stays.")] = False,
+) -> None:
     """Build read models anew from the log (all, or those named) and make them live."""
-    from api.operating import rebuild as rebuilding  # noqa: PLC0415
+    from api import operating_generations as operating  # noqa: PLC0415
 
-    _run(rebuilding(_settings(), names or []))
+    chosen = [name for name, on in (("pause", pause), ("cancel", cancel), ("go on", resume)) if on]
+    if len(chosen) > 1 or (chosen and (hold or not names)):
+        raise SettingInvalid("Name read models, and one of --pause, --resume and --cancel.")
+    match chosen:
+        case []:
+            went_well = _run(operating.rebuild(_settings(), names or [], hold=hold))
+        case ["go on"]:
+            went_well = _run(operating.go_on(_settings(), names or []))
+        case [action]:
+            went_well = _run(operating.steer(_settings(), action, names or []))
+    if not went_well:
+        raise typer.Exit(1)
+
+
+@keeping.command("list")
+def list_generations(names: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """What is live, what is kept, what is being built."""
+    from api import operating_generations as operating  # noqa: PLC0415
+
+    _run(operating.list_generations(_settings(), names or []))
+
+
+@keeping.command("rollback")
+def roll_back(
+    name: str,
+    to: Annotated[int | None, typer.Option(help="Which one; the latest unless told.")] = None,
+) -> None:
+    """Bring an old generation up to date and make it live."""
+    from api import operating_generations as operating  # noqa: PLC0415
+
+    if not _run(operating.rollback(_settings(), name, to)):
+        raise typer.Exit(1)
+
+
+@keeping.command("remove")
+def remove_generations(
+    name: str, generation: Annotated[int | None, typer.Argument()] = None
+) -> None:
+    """Remove an old generation, or all old ones of a read model."""
+    from api import operating_generations as operating  # noqa: PLC0415
+
+    _run(operating.remove_generations(_settings(), name, generation))
+
+
+@cli.command()
+def history(id: Annotated[str, typer.Argument(help="Such as order-… or stock_item-…")]) -> None:
+    """Print every version of one thing: what changed, who changed it, and why."""
+    from api.operating_history import print_history  # noqa: PLC0415
+
+    if not _run(print_history(_settings(), id)):
+        raise SettingInvalid(f"Nothing has happened to {id}.")
+
+
+@cli.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="Such as `log.ndjson.zst`; it must not exist.")],
+    after: Annotated[
+        int, typer.Option("--from", min=1, help="The first position that is told.")
+    ] = 1,
+    without_personal_data: Annotated[
+        bool, typer.Option(help="Put placeholders for personal data: for bug reports.")
+    ] = False,
+) -> None:
+    """Write the log to a file, to back it up or to move it. Again: it goes on where it was."""
+    from api.moving import export as exporting  # noqa: PLC0415
+
+    _going_on(exporting(_settings(), file, after - 1, redacted=without_personal_data))
+
+
+@cli.command("import")
+def import_(file: Annotated[Path, typer.Argument(help="What `tidings export` wrote.")]) -> None:
+    """Read the log from a file, into an empty database. Again: it goes on where it was."""
+    from api.moving import import_file  # noqa: PLC0415
+
+    _going_on(import_file(_settings(), file))
 
 
 @cli.command()
@@ -185,9 +260,14 @@ def load_tpch(
 def _load(source: Any, via: str | None, bearer: str | None) -> None:
     from api.loading.running import load  # noqa: PLC0415 the other commands start faster without
 
+    if not _going_on(load(_settings(), source, via, bearer)):
+        raise typer.Exit(1)
+
+
+def _going_on(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run what may be stopped and goes on when it is run again."""
     try:
-        if not _run(load(_settings(), source, via, bearer)):
-            raise typer.Exit(1)
+        return _run(work)
     except KeyboardInterrupt:
         print("Stopped. Run it again: it goes on where it was.", file=sys.stderr)  # noqa: T201
         raise typer.Exit(130) from None
@@ -197,7 +277,7 @@ def main() -> None:
     """The console script."""
     try:
         cli()
-    except (SettingInvalid, EmbeddedUnavailable, Unavailable, BookUnusable) as refused:
+    except (SettingInvalid, EmbeddedUnavailable, Unavailable, BookUnusable, MoveRefused) as refused:
         print(f"tidings: {refused}", file=sys.stderr)  # noqa: T201 the one clear line
         sys.exit(2)
 

@@ -16,7 +16,10 @@ from typing import Any
 import structlog
 from graphql import GraphQLError, GraphQLSyntaxError
 
+from infra.branches import BranchNotReady
 from infra.mongo import Unavailable
+from infra.past import PastNotReady
+from infra.reads import BeingBuilt
 
 _log = structlog.get_logger("tidings.api")
 
@@ -126,6 +129,8 @@ def _answer(error: Exception, code: ErrorCode | None, trace_id: str) -> dict[str
     elif isinstance(cause, Unavailable):
         message, code = "The store does not answer. Try again.", ErrorCode.UNAVAILABLE
         _log.warning("store_unavailable", trace_id=trace_id, why=str(cause))
+    elif isinstance(cause, BeingBuilt | PastNotReady | BranchNotReady):
+        message, code = str(cause), ErrorCode.READ_MODEL_BEHIND
     elif isinstance(error, GraphQLSyntaxError):
         message, code = error.message, ErrorCode.SYNTAX_ERROR
     elif isinstance(error, GraphQLError) and code is not None:

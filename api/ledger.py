@@ -21,8 +21,6 @@ from readmodels.account_statement import (
 )
 from readmodels.page import Page
 
-strawberry.enum(Account, description="The accounts of the ledger.")
-
 
 @strawberry.type
 class StatementLine:

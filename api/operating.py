@@ -2,37 +2,43 @@
 
 import asyncio
 import signal
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from rich.console import Console
-from rich.status import Status
+from rich.markup import escape
 
 from api.command_errors import ERRORS
+from api.loading.telling import bars
+from api.moving import told, whereabouts
 from api.paying import open_payments
 from api.reacting import FOLLOWERS, react_to_events
 from api.runtime import open_log, project_events
-from domain.registry import AGGREGATES, JOINT_DECISIONS
+from domain.registry import AGGREGATES, JOINT_DECISIONS, LAWS
 from infra.commands import CommandHandler
 from infra.log import Log
 from infra.mending import OF_OUTBOX, mend_row, mend_story
 from infra.parked import NoLongerParked, StillFailing, parked_keys, retry, skip
-from infra.rebuild import prepare_read_models
-from infra.rebuild import rebuild as rebuild_one
+from infra.rebuild import begin_read_models, keep_rebuilding, prepare_read_models
 from infra.records import ParkedKey
 from infra.settings import SettingInvalid, Settings
-from infra.verify import Verification
+from infra.snapshot_checking import wrong_snapshots
+from infra.verify import Problem, Verification
 from readmodels.registry import PROJECTIONS
 
 BY_NAME = {projection.name: projection for projection in PROJECTIONS}
 console = Console()
 
+MOST_TOLD: Final = 100
+"""Problems that are told one by one."""
+
 
 async def project(settings: Settings) -> None:
     """Project until SIGTERM or Ctrl-C."""
     async with open_log(settings) as (events, _):
-        await prepare_read_models(events, PROJECTIONS)
-        await _until_signal(project_events(events))
+        await begin_read_models(events, PROJECTIONS)
+        rebuilding = keep_rebuilding(events, PROJECTIONS, settings.keep_generations)
+        await _until_signal(project_events(events, settings.sampler_share), rebuilding)
 
 
 async def react(settings: Settings) -> None:
@@ -64,32 +70,32 @@ async def verify(settings: Settings) -> bool:
     """Whether everything is as it must be; what is not is printed."""
     async with open_log(settings) as (events, _):
         await prepare_read_models(events, PROJECTIONS)
-        verification = Verification(events, PROJECTIONS)
-        problems = await verification.run()
-    for problem in problems[:100]:
-        console.print(f"[red]✗[/] {problem.where}: {problem.what}", highlight=False)
+        verification = Verification(events, PROJECTIONS, LAWS)
+        with bars(console) as progress:
+            problems = await verification.run(told(progress, "events"))
+        problems += await _wrong_snapshots(events)
+    for problem in problems[:MOST_TOLD]:
+        console.print(
+            f"[red]✗[/] {escape(problem.where)}: {escape(problem.what)}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if verification.building:
+        console.print(f"Not compared, being built: {', '.join(verification.building)}.")
     console.print(
-        f"{verification.events} events, {verification.documents} documents, "
-        f"{len(problems)} problems"
+        f"{verification.events} events, {verification.documents} documents as of position "
+        f"{verification.compared_at}, {len(problems)} problems\n{whereabouts(verification.end)}",
+        highlight=False,
+        soft_wrap=True,
     )
     return not problems
 
 
-async def rebuild(settings: Settings, names: Sequence[str]) -> None:
-    """Rebuild read models one after the other."""
-    for name in names:
-        if name not in BY_NAME:
-            raise SettingInvalid(f"There is no read model {name}: {', '.join(BY_NAME)}.")
-    async with open_log(settings) as (events, _):
-        await prepare_read_models(events, PROJECTIONS)
-        for name in names or BY_NAME:
-            with console.status(name) as status:
-
-                def told(position: int, name: str = name, status: Status = status) -> None:
-                    status.update(f"{name} at position {position}")
-
-                generation = await rebuild_one(events, BY_NAME[name], progress=told)
-            console.print(f"{name}: generation {generation} is live")
+async def _wrong_snapshots(events: Log) -> list[Problem]:
+    return [
+        Problem(what="the snapshot is not what its events make", where=f"{stream}@{version}")
+        for stream, version in await wrong_snapshots(events, AGGREGATES)
+    ]
 
 
 async def parked(settings: Settings, action: str, projection: str | None, key: str | None) -> None:

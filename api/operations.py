@@ -75,7 +75,7 @@ def plain(value: Any) -> Any:
     """The stored form with times as text."""
     if isinstance(value, dict):
         return {key: plain(one) for key, one in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [plain(one) for one in value]
     return value.isoformat() if isinstance(value, datetime) else value
 

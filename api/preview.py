@@ -91,7 +91,7 @@ class Preview:
     changes: list[DocumentChange]
 
 
-def _event(recorded: Recorded) -> WouldHappen:
+def would_happen(recorded: Recorded) -> WouldHappen:
     return WouldHappen(
         stream=strawberry.ID(recorded.stream),
         version=recorded.version,
@@ -100,7 +100,7 @@ def _event(recorded: Recorded) -> WouldHappen:
     )
 
 
-def _change(change: infra_preview.WouldChange) -> DocumentChange:
+def document_change(change: infra_preview.WouldChange) -> DocumentChange:
     before = {} if change.before is None else plain(to_stored(change.before))
     after = {} if change.after is None else plain(to_stored(change.after))
     return DocumentChange(
@@ -114,21 +114,22 @@ def _change(change: infra_preview.WouldChange) -> DocumentChange:
     )
 
 
+def would_do(found: infra_preview.WouldDo) -> WouldDo:
+    return WouldDo(
+        command=found.command,
+        by=found.by,
+        deep=found.deep,
+        events=[would_happen(recorded) for recorded in found.events],
+        errors=[as_data(error) for error in found.errors],
+    )
+
+
 def _preview(found: infra_preview.Preview) -> Preview:
     return Preview(
-        commands=[
-            WouldDo(
-                command=one.command,
-                by=one.by,
-                deep=one.deep,
-                events=[_event(recorded) for recorded in one.events],
-                errors=[as_data(error) for error in one.errors],
-            )
-            for one in found.commands
-        ],
-        asked_outside=[_event(recorded) for recorded in found.asked_outside],
+        commands=[would_do(one) for one in found.commands],
+        asked_outside=[would_happen(recorded) for recorded in found.asked_outside],
         deadlines=[WouldWait(name=one.name, at=one.at) for one in found.deadlines],
-        changes=[_change(change) for change in found.changes],
+        changes=[document_change(change) for change in found.changes],
     )
 
 

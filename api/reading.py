@@ -14,13 +14,14 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import strawberry
 
-from api.context import Info
+from api.context import Info, not_readable_yet
 from api.errors import ApiError, ErrorCode
-from api.scalars import Position
+from api.scalars import Position, position_text
 from domain.decider import message
-from infra.branches import BranchUnknown
+from infra.branches import BranchRefused
 from infra.documents import Documents
 from infra.past import PositionUnknown, VersionUnknown
+from infra.reads import ReadModelBehind
 from readmodels.page import Page, QueryRefused
 
 Resolver: TypeAlias = Callable[..., Awaitable[Any]]
@@ -126,13 +127,19 @@ async def _documents(
         assert when.as_of is not None, "it is asked for, since the two others are not"
         position = await _position(info, when.as_of, stream and stream(given))
         return await info.context.pasts.at(position)
-    except (PositionUnknown, VersionUnknown, BranchUnknown) as unknown:
+    except PositionUnknown as beyond:
+        wanted, head = position_text(beyond.position), position_text(beyond.head)
+        text = f"Position {wanted} is not known: the log ends at {head}."
+        raise ApiError(ErrorCode.BAD_REQUEST, text) from None
+    except (VersionUnknown, BranchRefused) as unknown:
         raise ApiError(ErrorCode.BAD_REQUEST, str(unknown)) from None
+    except ReadModelBehind as behind:
+        raise not_readable_yet(behind) from behind
 
 
 async def _position(info: Info, as_of: AsOf, stream: str | None) -> int:
     pasts = info.context.pasts
-    if as_of.position:
+    if isinstance(as_of.position, int):
         return as_of.position
     if as_of.time:
         return await pasts.position_at(as_of.time)

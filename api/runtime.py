@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,22 +11,27 @@ from api.auth import Principal
 from api.command_errors import ERRORS
 from api.context import Context, opened
 from api.reacting import react_to_events
+from domain.evolutions import UPCASTERS
 from domain.registry import AGGREGATES, GATEWAYS, JOINT_DECISIONS, PROCESSES
+from domain.variants import VARIANTS
 from infra.audit import prepare_audit
-from infra.branches import Branches
+from infra.branches import Branches, Domain, Parts
 from infra.changes import Changes, DocumentSource, EventSource
 from infra.codec import EventCodec
 from infra.commands import CommandHandler
 from infra.embedded import embedded_mongod
 from infra.gateways import Call
+from infra.image_checking import keep_image
 from infra.log import Log
+from infra.memory_image import MemoryImage
 from infra.mongo import Mongo, open_mongo
 from infra.past import Pasts
 from infra.preview import Previewer
 from infra.projector import Projector, keep_projecting
 from infra.reads import Reads
-from infra.rebuild import prepare_read_models
-from infra.settings import Settings
+from infra.rebuild import begin_read_models, keep_rebuilding
+from infra.sampler import Sampler
+from infra.settings import SettingInvalid, Settings
 from infra.tail import wake_on_growth
 from readmodels.notifications import NOTIFICATIONS
 from readmodels.order_details import ORDER_DETAILS
@@ -34,7 +39,10 @@ from readmodels.registry import PROJECTIONS
 
 log = logging.getLogger("tidings")
 
-CODEC: Final = EventCodec(event for decider in AGGREGATES for event in decider.events)
+CODEC: Final = EventCodec((event for decider in AGGREGATES for event in decider.events), UPCASTERS)
+
+
+BY_NAME: Final = {projection.name: projection for projection in PROJECTIONS}
 
 
 @dataclass(frozen=True)
@@ -92,11 +100,11 @@ async def open_runtime(
     """Everything that the API needs; the projector, unless another process runs it; and reactions
     with these calls of gateways, unless another process reacts (None)."""
     async with open_log(settings) as (events, lost), _background() as start:
-        await prepare_read_models(events, PROJECTIONS)
+        await begin_read_models(events, PROJECTIONS)
         await prepare_audit(events)
         if project:
-            start("projector", project_events(events))
-        reads = Reads(events.mongo)
+            start("projector", project_events(events, settings.sampler_share))
+        reads = _reads(events, settings.memory_image, start)
         changes = Changes(
             events,
             reads,
@@ -113,9 +121,11 @@ async def open_runtime(
             ),
         )
         handler = CommandHandler(events, AGGREGATES, JOINT_DECISIONS, ERRORS)
-        start("reads", reads.follow())
+        pasts = Pasts(events, reads, settings.past)
+        start("past", pasts.run())
         start("changes", changes.run())
         start("commands", handler.run())
+        start("rebuilds", keep_rebuilding(events, PROJECTIONS, settings.keep_generations))
         if react is not None:
             start("reactions", react_to_events(events, handler, react))
         previewer = Previewer(
@@ -133,20 +143,50 @@ async def open_runtime(
             events,
             handler,
             reads,
-            Pasts(),
-            Branches(),
+            pasts,
+            _branches(events, pasts, start),
             changes,
             previewer,
             lost,
         )
 
 
-async def project_events(events: Log) -> None:
-    """Keep all read models up to date, until cancelled."""
+def branch_parts(events: Log, pasts: Pasts) -> Parts:
+    """What branches are made of."""
+    domain = Domain(AGGREGATES, JOINT_DECISIONS, PROCESSES, GATEWAYS)
+    return Parts(events, PROJECTIONS, domain, VARIANTS, pasts.at)
+
+
+def _branches(events: Log, pasts: Pasts, start: Callable[..., None]) -> Branches:
+    branches = Branches(branch_parts(events, pasts))
+    start("branches", branches.run())
+    return branches
+
+
+async def project_events(events: Log, sampler_share: float) -> None:
+    """Keep all read models up to date, and compare them with the log all the time with this share
+    of one core (0: do not), until cancelled."""
     wake = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(wake_on_growth(events, wake))
         tasks.create_task(keep_projecting(Projector(events, PROJECTIONS), wake))
+        if sampler_share:
+            tasks.create_task(Sampler(events, PROJECTIONS).run(sampler_share))
+
+
+def _reads(events: Log, in_memory: Sequence[str], start: Callable[..., None]) -> Reads:
+    """What queries read from, with these read models in memory as well; started."""
+    for name in in_memory:
+        if name not in BY_NAME:
+            raise SettingInvalid(f"There is no read model {name}: {', '.join(BY_NAME)}.")
+    if not in_memory:
+        reads = Reads(events.mongo)
+    else:
+        image = MemoryImage(events, [BY_NAME[name] for name in in_memory])
+        reads = Reads(events.mongo, image=image)
+        start("memory image", keep_image(image, reads))
+    start("reads", reads.follow())
+    return reads
 
 
 def _order_topics(order: Any) -> tuple[str, str]:

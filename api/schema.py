@@ -8,13 +8,17 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import merge_types
 
+from api.branches import BranchMutation, BranchQuery
 from api.catalogue import PREFIX as PRODUCT_PREFIX
 from api.catalogue import CatalogueMutation, CatalogueQuery, listed
 from api.command_errors import TYPES
 from api.context import Info
 from api.customers import CustomerMutation, CustomerQuery
+from api.differences import DifferencesQuery
 from api.errors import ApiError, ErrorCode
 from api.flow import FlowQuery
+from api.generations import GenerationsMutation, GenerationsQuery, GenerationsSubscription
+from api.history import HistoryQuery
 from api.inbox import InboxQuery, InboxSubscription
 from api.inputs import prepare_inputs
 from api.ledger import LedgerQuery
@@ -85,16 +89,29 @@ Query: Final = merge_types(
         ReportQuery,
         InboxQuery,
         OperationsQuery,
+        DifferencesQuery,
+        GenerationsQuery,
         FlowQuery,
+        HistoryQuery,
+        BranchQuery,
         PreviewQuery,
     ),
 )
 Mutation: Final = merge_types(
     "Mutation",
-    (CustomerMutation, CatalogueMutation, StockMutation, PlacingMutation, ShippingMutation),
+    (
+        CustomerMutation,
+        CatalogueMutation,
+        StockMutation,
+        PlacingMutation,
+        ShippingMutation,
+        GenerationsMutation,
+        BranchMutation,
+    ),
 )
 Subscription: Final = merge_types(
-    "Subscription", (OrderSubscription, InboxSubscription, OperationsSubscription)
+    "Subscription",
+    (OrderSubscription, InboxSubscription, OperationsSubscription, GenerationsSubscription),
 )
 
 RIGHTS: Final = rights((Query, Mutation, Subscription))

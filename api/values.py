@@ -6,6 +6,7 @@ from typing import Self
 import strawberry
 
 from api.scalars import CurrencyCode, decimal_of
+from domain.account import Account
 from domain.address import Address as AddressValue
 from domain.money import (
     MINOR_DIGITS,
@@ -19,6 +20,8 @@ from domain.money import (
 from domain.money import Money as MoneyValue
 
 _MOST_INT = 2**31 - 1
+
+strawberry.enum(Account, description="The accounts of the ledger.")
 
 
 @strawberry.type

@@ -49,7 +49,7 @@ from domain.stock_item import (
     InsufficientStock,
     ReleaseStock,
     ReserveStock,
-    StockDespatched,
+    StockDispatched,
     StockItem,
     StockReleased,
     StockReserved,
@@ -250,8 +250,8 @@ RESERVE_ORDER: Final = Joint(
 )
 RELEASE_ORDER: Final = Joint(ReleaseOrder, _stock_of_lines, _release, (), (StockReleased,))
 DISPATCH_LINES: Final = Joint(
-    DispatchLines, _stock_of_lines, _dispatch, (), (StockDespatched, OrderLinesDispatched)
+    DispatchLines, _stock_of_lines, _dispatch, (), (StockDispatched, OrderLinesDispatched)
 )
 SEND_SHIPMENT: Final = Joint(
-    SendShipment, _sends, _send, (), (ShipmentSent, StockDespatched, OrderLinesDispatched)
+    SendShipment, _sends, _send, (), (ShipmentSent, StockDispatched, OrderLinesDispatched)
 )

@@ -90,6 +90,11 @@ class Decider(Generic[C, S, E]):
     errors: tuple[type[DomainError], ...]
     gives: Mapping[type, tuple[type, ...]] = field(default_factory=dict)
     """Which events each command may give: the declared flow."""
+    state_version: int = 1
+    """A new number where the same events give another state of the same shape (a changed `evolve`,
+    or upcaster): snapshots of an older number are not used. A changed shape needs no new number."""
+    command_for: Callable[[E], C | None] | None = None
+    """The command that an event answers to, where its facts do not tell (see `redeciding`)."""
 
     def fold(self, events: Iterable[E], state: S | None = None) -> S:
         """The state after `events`, starting from `state` or from nothing."""

@@ -17,8 +17,8 @@ from typing import assert_never, get_args
 
 from domain.address import address_errors
 from domain.decider import Decider, DomainError, domain_error, message, refuse_if_any
-from domain.money import MOST_MINOR_UNITS, AmountOutOfRange, gross, tax, text_errors
-from domain.order_line import LINE_ERRORS, Line, Progress, lines_at, priced
+from domain.money import MOST_MINOR_UNITS, AmountOutOfRange, Money, gross, tax, text_errors
+from domain.order_line import LINE_ERRORS, Line, LineWanted, Progress, lines_at, priced
 from domain.order_messages import (
     CancelOrder,
     Command,
@@ -319,6 +319,41 @@ def decide(command: Command, order: Order) -> list[Event]:
             assert_never(command)
 
 
+def command_for(event: Event) -> Command | None:
+    """The command that this event answers to, where it has other lines than the event."""
+    match event:
+        case OrderPlaced():
+            return PlaceOrder(
+                order_id=event.order_id,
+                customer_id=event.customer_id,
+                lines=tuple(_wanted(line, event.currency) for line in event.lines),
+                deliver_to=event.deliver_to,
+                region=event.region,
+                segment=event.segment,
+                card=event.card,
+                imported=event.imported,
+                at=event.at,
+            )
+        case OrderLinesReturned():
+            lines = tuple(line.number for line in event.lines)
+            return ReturnLines(
+                order_id=event.order_id, lines=lines, reason=event.reason, at=event.at
+            )
+        case _:
+            return None
+
+
+def _wanted(line: Line, currency: str) -> LineWanted:
+    return LineWanted(
+        sku=line.sku,
+        quantity=line.quantity,
+        name=line.name,
+        unit_price=Money(amount=line.unit_price, currency=currency),
+        discount=line.discount,
+        tax=line.tax,
+    )
+
+
 ORDER: Decider[Command, Order, Event] = Decider(
     "order",
     attrgetter("order_id"),
@@ -344,4 +379,5 @@ ORDER: Decider[Command, Order, Event] = Decider(
         MarkLinesDelivered: (OrderLinesDelivered,),
         ReturnLines: (OrderLinesReturned,),
     },
+    command_for=command_for,
 )

@@ -78,7 +78,7 @@ Command: TypeAlias = (
 
 @message
 class OrderPlaced:
-    """Shape 1 had neither `card` nor `imported`: it reads as this one."""
+    """Shape 1 had neither `card` nor `imported`."""
 
     SCHEMA: ClassVar[int] = 2
 

@@ -1,13 +1,13 @@
 """A product: what can be ordered, at which price.
 
 1. A product is added once; adding it again with the same facts changes nothing.
-2. Its price keeps its currency.
+2. It is known once it has a price, which keeps its currency.
 3. A discontinued product keeps its history, and cannot be ordered or changed.
 """
 
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeAlias, assert_never, get_args
+from typing import ClassVar, TypeAlias, assert_never, get_args
 
 from domain.decider import Decider, DomainError, domain_error, message, refuse_if_any
 from domain.money import Money, price_errors, rate_errors, text_errors
@@ -56,19 +56,24 @@ Command: TypeAlias = AddProduct | RepriceProduct | RenameProduct | DiscontinuePr
 
 @message
 class ProductAdded:
+    """Its first price follows. Shape 1 held it too."""
+
+    SCHEMA: ClassVar[int] = 2
+
     sku: str
     name: str
     brand: str
-    price: Money
     tax: int
     at: datetime
 
 
 @message
-class ProductRepriced:
+class ProductPriced:
+    """`was` is None for the first price."""
+
     sku: str
     price: Money
-    was: Money
+    was: Money | None
     at: datetime
 
 
@@ -87,7 +92,7 @@ class ProductDiscontinued:
     at: datetime
 
 
-Event: TypeAlias = ProductAdded | ProductRepriced | ProductRenamed | ProductDiscontinued
+Event: TypeAlias = ProductAdded | ProductPriced | ProductRenamed | ProductDiscontinued
 
 
 # -- errors
@@ -137,8 +142,8 @@ class Product:
 def evolve(product: Product, event: Event) -> Product:
     match event:
         case ProductAdded():
-            return Product(name=event.name, brand=event.brand, price=event.price, tax=event.tax)
-        case ProductRepriced():
+            return replace(product, name=event.name, brand=event.brand, tax=event.tax)
+        case ProductPriced():
             return replace(product, price=event.price)
         case ProductRenamed():
             return replace(product, name=event.name)
@@ -152,26 +157,21 @@ def evolve(product: Product, event: Event) -> Product:
 
 
 def add(command: AddProduct, product: Product) -> list[Event]:
-    added = ProductAdded(
-        sku=command.sku,
-        name=command.name,
-        brand=command.brand,
-        price=command.price,
-        tax=command.tax,
-        at=command.at,
-    )
+    sku, at = command.sku, command.at
+    added = ProductAdded(sku=sku, name=command.name, brand=command.brand, tax=command.tax, at=at)
+    priced = ProductPriced(sku=sku, price=command.price, was=None, at=at)
     if product.price is not None:
-        if evolve(Product(), added) == replace(product, discontinued=False):
+        if evolve(evolve(Product(), added), priced) == replace(product, discontinued=False):
             return []
-        raise ProductAlreadyAdded(sku=command.sku)
+        raise ProductAlreadyAdded(sku=sku)
     refuse_if_any(
-        text_errors(command.sku, "sku", most=64)
+        text_errors(sku, "sku", most=64)
         + text_errors(command.name, "name")
         + (text_errors(command.brand, "brand") if command.brand else [])
         + price_errors(command.price, "price")
         + rate_errors(command.tax, "taxRate")
     )
-    return [added]
+    return [added, priced]
 
 
 def reprice(command: RepriceProduct, price: Money) -> list[Event]:
@@ -180,7 +180,7 @@ def reprice(command: RepriceProduct, price: Money) -> list[Event]:
     refuse_if_any(price_errors(command.price, "price"))
     if command.price == price:
         return []
-    return [ProductRepriced(sku=command.sku, price=command.price, was=price, at=command.at)]
+    return [ProductPriced(sku=command.sku, price=command.price, was=price, at=command.at)]
 
 
 def rename(command: RenameProduct, product: Product) -> list[Event]:
@@ -230,8 +230,8 @@ PRODUCT: Decider[Command, Product, Event] = Decider(
     get_args(Event),
     (ProductUnknown, ProductAlreadyAdded, ProductIsDiscontinued, PriceCurrencyDiffers),
     {
-        AddProduct: (ProductAdded,),
-        RepriceProduct: (ProductRepriced,),
+        AddProduct: (ProductAdded, ProductPriced),
+        RepriceProduct: (ProductPriced,),
         RenameProduct: (ProductRenamed,),
         DiscontinueProduct: (ProductDiscontinued,),
     },

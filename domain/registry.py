@@ -14,6 +14,7 @@ from domain.checkout import (
 from domain.customer import CUSTOMER
 from domain.decider import Decider, DomainError, Joint
 from domain.gateways import PAYMENT_PROVIDER
+from domain.laws import BALANCE, Law
 from domain.order import ORDER
 from domain.order_to_cash import ORDER_TO_CASH
 from domain.payment import PAYMENT
@@ -43,6 +44,8 @@ JOINT_DECISIONS: Final[tuple[Joint[Any], ...]] = (
 PROCESSES: Final[tuple[Process[Any], ...]] = (ORDER_TO_CASH,)
 
 GATEWAYS: Final[tuple[Gateway, ...]] = (PAYMENT_PROVIDER,)
+
+LAWS: Final[tuple[Law[Any], ...]] = (BALANCE,)
 
 ERRORS: Final[tuple[type[DomainError], ...]] = (
     *money.ERRORS,

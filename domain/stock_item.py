@@ -102,7 +102,7 @@ class StockReleased:
 
 
 @message
-class StockDespatched:
+class StockDispatched:
     """`reserved` of the `quantity` pieces had been kept for the order."""
 
     sku: str
@@ -128,7 +128,7 @@ class ReorderLevelSet:
 
 
 Event: TypeAlias = (
-    StockReceived | StockReserved | StockReleased | StockDespatched | StockCounted | ReorderLevelSet
+    StockReceived | StockReserved | StockReleased | StockDispatched | StockCounted | ReorderLevelSet
 )
 
 
@@ -195,7 +195,7 @@ def evolve(item: StockItem, event: Event) -> StockItem:
             return _kept(item, event.order_id, event.quantity)
         case StockReleased():
             return _kept(item, event.order_id, -event.quantity)
-        case StockDespatched():
+        case StockDispatched():
             item = replace(item, on_hand=item.on_hand - event.quantity)
             return _kept(item, event.order_id, -event.reserved) if event.reserved else item
         case StockCounted():
@@ -258,7 +258,7 @@ def despatch(command: DespatchStock, item: StockItem) -> list[Event]:
             sku=command.sku, requested=command.quantity, available=item.available + own
         )
     return [
-        StockDespatched(
+        StockDispatched(
             sku=command.sku,
             order_id=command.order_id,
             quantity=command.quantity,
@@ -325,7 +325,7 @@ STOCK_ITEM: Decider[Command, StockItem, Event] = Decider(
         ReceiveStock: (StockReceived,),
         ReserveStock: (StockReserved,),
         ReleaseStock: (StockReleased,),
-        DespatchStock: (StockDespatched,),
+        DespatchStock: (StockDispatched,),
         CountStock: (StockCounted,),
         SetReorderLevel: (ReorderLevelSet,),
     },

@@ -1,52 +1,56 @@
 """States of aggregates, as the deciders need them: looked up, loaded, folded, remembered.
 
-Recently used states stay in memory. They are as of a position that the log confirms or refutes at
-the next append (`Behind`), so a stale one is never decided on.
+1. Recently used states stay in memory. They are as of a position that the log confirms or refutes
+   at the next append (`Behind`), so a stale one is never decided on.
+2. What is not in memory is folded from its newest usable snapshot on (see `snapshots`).
+3. When folding was long, or a remembered stream has grown by much, its state is handed to `save`.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final
 
-from domain.decider import Decider, message
+from domain.decider import Decider
 from domain.recorded import Recorded
 from infra.log import Log
+from infra.snapshots import FOLDED, GROWN, Versioned, decider_of, load_states
 
 MOST_REMEMBERED: Final = 50_000
 """States kept in memory; the least recently used goes first."""
-
-
-@message
-class Versioned:
-    """The state of a stream after its event number `version` (0: nothing has happened)."""
-
-    state: Any
-    version: int
 
 
 class Aggregates:
     """The remembered states, by stream."""
 
     def __init__(
-        self, log: Log, deciders: Iterable[Decider[Any, Any, Any]], most: int = MOST_REMEMBERED
+        self,
+        log: Log,
+        deciders: Iterable[Decider[Any, Any, Any]],
+        save: Callable[[str, Versioned], None] | None = None,
+        most: int = MOST_REMEMBERED,
     ) -> None:
         self._log = log
         self._deciders = {decider.category: decider for decider in deciders}
         self._kept: OrderedDict[str, Versioned] = OrderedDict()
+        self._save = save
         self._most = most
-
-    def decider(self, stream: str) -> Decider[Any, Any, Any]:
-        """The decider for a stream, by the category its name begins with."""
-        return self._deciders[stream.partition("-")[0]]
-
-    def evolved(self, stream: str, before: Versioned, events: Sequence[Any]) -> Versioned:
-        """The state after more events."""
-        state = self.decider(stream).fold(events, before.state)
-        return Versioned(state=state, version=before.version + len(events))
 
     def before(self, stream: str) -> Versioned:
         """The state of a stream before its first event."""
-        return self._folded(stream, ())
+        decider = decider_of(stream, self._deciders)
+        return Versioned(state=decider.initial if decider else None, version=0)
+
+    def evolved(self, stream: str, before: Versioned, events: Sequence[Any]) -> Versioned:
+        """The state after new events, each of a version of its own."""
+        return self._at(before.version + len(events), stream, before, events)
+
+    def _at(self, version: int, stream: str, before: Versioned, events: Iterable[Any]) -> Versioned:
+        decider = decider_of(stream, self._deciders)
+        assert decider is not None, "something has happened to it"
+        return replace(before, state=decider.fold(events, before.state), version=version)
 
     def get(self, stream: str) -> Versioned | None:
         """The remembered state, if there is one."""
@@ -56,40 +60,43 @@ class Aggregates:
         return found
 
     async def load(self, streams: Sequence[str]) -> dict[str, Versioned]:
-        """The states of these streams from the log, in one call; remembered from now on."""
-        loaded = {
-            stream: self._folded(stream, [recorded.event for recorded in events])
-            for stream, events in (await self._log.streams(streams)).items()
-        }
+        """The states of these streams from the log, in one hop; remembered from now on."""
+        found = await self._log.mongo.run(
+            lambda db: load_states(db, self._log, self._deciders, streams)
+        )
+        loaded = {s: self._saved(s, state, FOLDED) for s, state in found.items()}
         self.keep(loaded)
         return loaded
-
-    def _folded(self, stream: str, events: Sequence[Any]) -> Versioned:
-        """The state from nothing. What names no kind of aggregate (an id that a client made up)
-        has no state and no events."""
-        decider = self._deciders.get(stream.partition("-")[0])
-        if decider is None:
-            return Versioned(state=None, version=0)
-        return Versioned(state=decider.fold(events), version=len(events))
 
     def keep(self, states: dict[str, Versioned]) -> None:
         """Remember what has been committed."""
         for stream, state in states.items():
-            self._kept[stream] = state
+            self._kept[stream] = self._saved(stream, state, GROWN)
             self._kept.move_to_end(stream)
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)
 
+    def _saved(self, stream: str, state: Versioned, growth: int) -> Versioned:
+        """The same; where it has grown so much since its snapshot, a new one is on its way."""
+        if self._save is None or state.version - state.snapshot < growth:
+            return state
+        self._save(stream, state)
+        return replace(state, snapshot=state.version)
+
     def follow(self, events: Iterable[Recorded]) -> None:
-        """Bring remembered states up to date with events that others have appended."""
-        for recorded in events:
-            known = self._kept.get(recorded.stream)
-            if known is None or recorded.version <= known.version:
+        """Bring remembered states up to date with events that others have appended; those of one
+        position were stored as one."""
+        for _, group in groupby(events, attrgetter("position")):
+            together = list(group)
+            stream, version = together[0].stream, together[0].version
+            known = self._kept.get(stream)
+            if known is None or version <= known.version:
                 continue
-            if recorded.version == known.version + 1:
-                self._kept[recorded.stream] = self.evolved(recorded.stream, known, [recorded.event])
+            if version == known.version + 1:
+                own = [recorded.event for recorded in together]
+                self._kept[stream] = self._at(version, stream, known, own)
             else:
-                del self._kept[recorded.stream]
+                del self._kept[stream]
 
     def forget(self) -> None:
         """Remember nothing."""

@@ -42,4 +42,4 @@ async def story_events(log: Log, correlation_id: str) -> list[Recorded]:
         found = db[EVENTS].find(caused, sort=[("_id", 1)], limit=MOST_EVENTS)
         return first + list(found)
 
-    return [log.decoded(stored) for stored in await log.mongo.run(read)]
+    return log.all_decoded(await log.mongo.run(read))

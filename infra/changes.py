@@ -22,7 +22,7 @@ from infra import metrics
 from infra.folding import Projection
 from infra.log import Log
 from infra.mongo import Unavailable
-from infra.reads import Reads, Snapshot
+from infra.reads import BeingBuilt, Reads, Snapshot
 
 log = logging.getLogger("tidings.changes")
 
@@ -200,13 +200,17 @@ class Changes:
 
     async def _take_in(self, at: Snapshot) -> None:
         """Bring the watched windows up to the snapshot, a window's worth of events at a time."""
-        while watched := [w for w in self._windows.values() if w.needs(at.position)]:
+        windows = list(self._windows.values())
+        while watched := [w for w in windows if w.needs(at.position)]:
             events = await self._log.read(min(w.upto for w in watched), at.position, WINDOW)
-            upto = events[-1].position if len(events) == WINDOW else at.position
+            upto = events[-1].position if len(events) >= WINDOW else at.position
             for window in watched:
                 # a window that was opened while this was read begins at its own position
                 news = [event for event in events if event.position > window.upto]
-                window.add(await window.source.changes(news, at) if news else [], upto)
+                try:
+                    window.add(await window.source.changes(news, at) if news else [], upto)
+                except BeingBuilt:  # it waits where it is, until there are documents again
+                    windows.remove(window)
 
     async def follow(
         self, kind: str, topic: str = EVERYTHING, after: int | None = None

@@ -7,14 +7,15 @@
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
 
 from domain.decider import DomainError
-from domain.recorded import Meta
+from domain.recorded import Meta, Recorded
 from domain.upcasting import Shape, Upcaster, by_old_shape, newest, upcast
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ class EventCodec:
         self._names = {name: {name} for name in self._current}
         for old in self._upcasters:
             for shape in newest(self._upcasters, old):
-                self._names.setdefault(shape.type, set()).add(old.type)
+                self._names.setdefault(shape.type, {shape.type}).add(old.type)
 
     def stored_names(self, kinds: Iterable[type]) -> list[str]:
         """The names under which such events are stored: today's, and those that are read as one."""
@@ -94,6 +95,22 @@ class EventCodec:
                 raise Unreadable(f"{shape} is upcast to {new}: {_why_not(new, present)}")
             yield _read(f"{shape}, read as {new}", kind, data)
 
+    def recorded(self, stored: Mapping[str, Any]) -> tuple[Recorded, ...]:
+        """A document of the log as today's events; raises `Unreadable`.
+
+        Nearly always that is one. Where it was split since, all have its position and version, and
+        the later ones `.1`, `.2` … after its event id, so that ids derived from theirs are unique.
+        """
+        events = self.decode(stored["type"], stored["schema"], stored["data"])
+        first = Recorded(
+            event=events[0],
+            position=stored["_id"],
+            stream=stored["stream"],
+            version=stored["version"],
+            meta=self.meta(stored["meta"]),
+        )
+        return (first,) if len(events) == 1 else (first, *_later(first, events[1:]))
+
     def meta(self, stored: Any) -> Meta:
         """Where the event came from; raises `Unreadable`."""
         try:
@@ -107,6 +124,13 @@ def _read(name: str, kind: type[T], stored: Any) -> T:
         return from_stored(kind, stored)
     except msgspec.ValidationError as error:
         raise Unreadable(f"{name}: {error}") from error
+
+
+def _later(first: Recorded, events: Iterable[Any]) -> Iterator[Recorded]:
+    """The other parts of an event that was split."""
+    for part, event in enumerate(events, start=1):
+        meta = replace(first.meta, event_id=f"{first.meta.event_id}.{part}")
+        yield replace(first, event=event, meta=meta)
 
 
 def _why_not(shape: Shape, present: int) -> str:

@@ -23,6 +23,8 @@ from infra.answers import Accepted, Answer, AnswerCodec, Request, repeated
 from infra.deciding import Decisions
 from infra.log import Behind, CommandSeen, Head, Log, VersionTaken
 from infra.mongo import Unavailable
+from infra.snapshots import SnapshotWriter
+from infra.together import Together
 
 MOST_IN_GROUP: Final = 256
 ATTEMPTS: Final = 50
@@ -48,9 +50,12 @@ class CommandHandler:
         errors: Iterable[type[DomainError]],
     ) -> None:
         self._log = log
-        self._aggregates = Aggregates(log, deciders)
+        by_category = {decider.category: decider for decider in deciders}
+        self._snapshots = SnapshotWriter(log.mongo, by_category)
+        self._aggregates = Aggregates(log, deciders, self._snapshots.save)
         self._decisions = Decisions(self._aggregates, deciders, joints)
         self._codec = AnswerCodec(errors)
+        self._recorded = Together()
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._in_flight: dict[str, _Waiting] = {}
@@ -76,8 +81,14 @@ class CommandHandler:
         self._wake.set()
         return await asyncio.shield(waiting.answer)
 
+    async def recorded(self, command_id: str) -> Answer | None:
+        """The answer that was given under this id; None where there is none yet."""
+        found = await self._recorded.get("commands", [command_id], self._log.commands)
+        return self._codec.recorded(found[command_id]) if command_id in found else None
+
     async def run(self) -> None:
         """Commit groups until cancelled; a group under way is finished, what waits is told."""
+        writing = asyncio.create_task(self._snapshots.run())
         try:
             while True:
                 await self._wake.wait()
@@ -88,6 +99,7 @@ class CommandHandler:
                     with metrics.COMMIT_SECONDS.time():
                         await _finished(self._commit(group))
         finally:
+            writing.cancel()
             self._stopped = True
             self._queue.clear()
             for waiting in list(self._in_flight.values()):

@@ -4,14 +4,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 from domain.decider import Decider, DomainError, DomainErrors, Joint, States
 from domain.recorded import Meta
-from infra.aggregates import Aggregates, Versioned
 from infra.answers import Accepted, Answer, Rejected, Request, VersionConflict
 from infra.codec import now
 from infra.log import Head, NewEvent
+from infra.snapshots import Versioned
+
+
+class Aggregates(Protocol):
+    """Where states come from: the log (`infra.aggregates`), or a branch of it."""
+
+    def get(self, stream: str) -> Versioned | None: ...
+    def before(self, stream: str) -> Versioned: ...
+    def evolved(self, stream: str, before: Versioned, events: Sequence[Any]) -> Versioned: ...
+    async def load(self, streams: Sequence[str]) -> dict[str, Versioned]: ...
 
 
 @dataclass

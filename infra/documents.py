@@ -4,8 +4,8 @@ Three things answer to it: the live generations (`infra.reads`), the past (`infr
 branch of history (`infra.branches`). Whoever asks need not know which.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from infra.folding import Projection
 from infra.mongo import Document
@@ -60,3 +60,7 @@ class Documents(Protocol):
     ) -> list[Document]:
         """What a pipeline makes of the documents."""
         ...
+
+
+Base: TypeAlias = Callable[[int], Awaitable[Documents]]
+"""The documents of real history as of a position."""

@@ -17,6 +17,8 @@ from infra.codec import from_stored, now, to_stored
 from infra.mongo import Document, Mongo, Session, SyncDatabase
 
 PARKED: Final = "parked"
+GONE: Final = "gone"
+"""A field of what stands for a document that was deleted, in a generation that is being filled."""
 MOST_REMEMBERED: Final = 50_000
 """Documents kept in memory, so that a document touched again soon is not loaded again."""
 
@@ -38,6 +40,8 @@ class Projection(Protocol):
     def evolve(self) -> Callable[[Any, Recorded, str], Any]: ...
     @property
     def indexes(self) -> tuple[tuple[tuple[str, int], ...], ...]: ...
+    @property
+    def streams(self) -> Callable[[str], tuple[str, ...]] | None: ...
 
 
 @message
@@ -64,12 +68,18 @@ Changed: TypeAlias = dict[str, tuple[Any, int]]
 
 
 class Folder:
-    """Folds events into the documents of one collection, and remembers what it wrote."""
+    """Folds events into the documents of one collection, and remembers what it wrote.
 
-    def __init__(self, projection: Projection, collection: str) -> None:
+    `position` is where the folding goes on. A document beyond it was written by one that was
+    interrupted: the events that it holds already are passed over.
+    """
+
+    def __init__(self, projection: Projection, collection: str, position: float = inf) -> None:
         self.projection = projection
         self.collection = collection
         self.parked: dict[str, int] = {}
+        self._position = position
+        self._ahead: dict[str, int] = {}
         self._kept: OrderedDict[str, Any] = OrderedDict()
 
     def touched(self, events: Iterable[Recorded]) -> Touched:
@@ -87,11 +97,18 @@ class Folder:
         """Have the documents of these keys in memory."""
         missing = [key for key in keys if key not in self._kept]
         if missing:
-            found = {
-                document["_id"]: from_stored(self.projection.view, document)
-                for document in db[self.collection].find({"_id": {"$in": missing}})
-            }  # all or nothing: a failed call must not make a document look missing
+            documents = list(db[self.collection].find({"_id": {"$in": missing}}))
+            found = {document["_id"]: self._view(document) for document in documents}
+            # all or nothing: a failed call must not make a document look missing
             self._kept.update({key: found.get(key) for key in missing})
+            self._ahead.update(
+                (document["_id"], document["position"])
+                for document in documents
+                if document["position"] > self._position
+            )
+
+    def _view(self, document: Document) -> Any:
+        return None if GONE in document else from_stored(self.projection.view, document)
 
     def view(self, key: str) -> Any:
         """The document in memory."""
@@ -110,14 +127,17 @@ class Folder:
         changed: Changed = {}
         failed: list[Parked] = []
         for key, events in touched.items():
-            view, position = self._kept[key], 0
+            view, position, ahead = self._kept[key], 0, self._ahead.get(key, 0)
             for recorded in events:
+                if recorded.position <= ahead:
+                    continue
                 try:
                     after = self.projection.evolve(view, recorded, key)
                     if tried and after is not None:
                         bson.encode(document_of(key, after, recorded.position))
                     view, position = after, recorded.position
                 except Exception as error:  # noqa: BLE001 a fold may fail in any way: park the key
+                    view, position = self._before(recorded.position, key, events)
                     failed.append(
                         Parked(
                             projection=self.projection.name,
@@ -130,6 +150,13 @@ class Folder:
             if position:
                 changed[key] = (view, position)
         return changed, failed
+
+    def _before(self, position: int, key: str, events: Iterable[Recorded]) -> tuple[Any, int]:
+        """The document before a position: an event that was split is folded whole or not at all,
+        so that the key can be gone on with from there."""
+        earlier = [recorded for recorded in events if recorded.position < position]
+        changed, _ = self.fold({key: earlier})
+        return changed.get(key, (None, 0))
 
     def write(self, db: SyncDatabase, changed: Changed, session: Session | None) -> None:
         """Write the changed documents in one call."""

@@ -4,18 +4,21 @@ Pure: facts in, a `Reaction` out. `reactor` reads and writes around it.
 
 1. What is asked for has an id derived from the fact that asked for it: asked again, it is the same.
 2. A story whose reaction fails is parked: that fact and all later ones of the story wait.
+3. What a story is told of one position (the parts of an event that was split) is told whole or not
+   at all, so that it can be told again from there.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import groupby
 from typing import Any, Final, TypeAlias
 from uuid import UUID, uuid5
 
 from domain.decider import message
 from domain.process import DeadlinePassed, DropDeadline, Gateway, Process, SetDeadline
 from domain.recorded import Recorded
-from infra.codec import to_stored
+from infra.codec import schema_of, to_stored
 from infra.folding import Parked
 
 _IDS: Final = UUID("6f0d5ed2-6b9c-4f0e-9e5f-0c1e5bb6a5d1")
@@ -31,11 +34,6 @@ class Follower:
     initial: Any
     evolve: Callable[[Any, Any], Any]
     react: Callable[[Any, Any], Iterable[Any]]
-
-    @property
-    def types(self) -> list[str]:
-        """The stored names of the events."""
-        return [kind.__name__ for kind in self.events]
 
 
 def process_follower(process: Process[Any]) -> Follower:
@@ -101,6 +99,7 @@ class Row:
     kind: str
     data: dict[str, Any]
     cause: Cause
+    schema: int = 1
     attempts: int = 0
     delays: int = 0
     not_before: datetime | None = None
@@ -137,7 +136,10 @@ class Reaction:
 
 
 def fact_of(follower: Follower, recorded: Recorded) -> Fact | None:
-    """The event as a story is told it, if it belongs to one."""
+    """The event as a story is told it, if it belongs to one. What it was split from may have had
+    parts that nobody listens to."""
+    if not isinstance(recorded.event, follower.events):
+        return None
     story = follower.story_of(recorded)
     if story is None:
         return None
@@ -172,35 +174,49 @@ def passed(deadline: Deadline, position: int) -> Fact:
 def react(follower: Follower, states: States, facts: Iterable[Fact], batch: int) -> Reaction:
     """Tell the stories what has happened; `states` holds those told before."""
     reaction = Reaction()
+    for (_, story), told in groupby(sorted(facts, key=_place), key=_place):
+        if story not in reaction.parked:
+            _tell(follower, states, list(told), batch, reaction)
+    return reaction
+
+
+def _place(fact: Fact) -> tuple[int, str]:
+    return fact.cause.position, fact.story
+
+
+def _tell(
+    follower: Follower, states: States, facts: list[Fact], batch: int, reaction: Reaction
+) -> None:
+    """Tell one story what happened at one position: all of it, or, where that fails, nothing."""
+    story, position = facts[0].story, facts[0].cause.position
+    state = reaction.states.get(story, (states.get(story, follower.initial), 0))[0]
+    asked = Reaction()
     for fact in facts:
-        if fact.story in reaction.parked:
-            continue
-        before = reaction.states.get(fact.story, (states.get(fact.story, follower.initial), 0))[0]
         try:
-            if isinstance(before, Exception):  # what is stored of it cannot be read
-                raise before  # noqa: TRY301 it parks the story like any other failure
-            state = follower.evolve(before, fact.event)
+            if isinstance(state, Exception):  # what is stored of it cannot be read
+                raise state  # noqa: TRY301 it parks the story like any other failure
+            state = follower.evolve(state, fact.event)
             actions = list(follower.react(state, fact.event))
-            _ask(follower, fact, actions, batch, reaction)
+            _ask(follower, fact, actions, batch, asked)
         except Exception as error:  # noqa: BLE001 a reaction may fail in any way: park the story
-            reaction.parked[fact.story] = Parked(
+            reaction.parked[story] = Parked(
                 projection=follower.name,
-                key=fact.story,
-                position=fact.cause.position,
+                key=story,
+                position=position,
                 error=f"{type(error).__name__}: {error}",
                 deadline=fact.event.name if isinstance(fact.event, DeadlinePassed) else None,
             )
-        else:
-            reaction.states[fact.story] = (state, fact.cause.position)
-    return reaction
+            return
+    reaction.states[story] = (state, position)
+    reaction.deadlines |= asked.deadlines
+    first = len(reaction.rows)
+    reaction.rows += [replace(row, place=first + row.place) for row in asked.rows]
 
 
 def _ask(
     follower: Follower, fact: Fact, actions: list[Any], batch: int, reaction: Reaction
 ) -> None:
-    """Add what a fact asks for: all of it, or, where that fails, nothing."""
-    rows: list[Row] = []
-    deadlines: dict[str, Deadline | None] = {}
+    """Add what a fact asks for."""
     for index, action in enumerate(actions):
         match action:
             case SetDeadline():
@@ -211,21 +227,20 @@ def _ask(
                     at=action.at,
                     cause=fact.cause,
                 )
-                deadlines[deadline.id] = deadline
+                reaction.deadlines[deadline.id] = deadline
             case DropDeadline():
-                deadlines[f"{follower.name}/{fact.story}/{action.name}"] = None
+                reaction.deadlines[f"{follower.name}/{fact.story}/{action.name}"] = None
             case _:
-                rows.append(
+                reaction.rows.append(
                     Row(
                         id=str(uuid5(_IDS, f"{follower.name}/{fact.key}/{index}")),
                         follower=follower.name,
                         story=fact.story,
                         batch=batch,
-                        place=len(reaction.rows) + len(rows),
+                        place=len(reaction.rows),
                         kind=type(action).__name__,
+                        schema=schema_of(type(action)),
                         data=to_stored(action),
                         cause=fact.cause,
                     )
                 )
-    reaction.rows += rows
-    reaction.deadlines |= deadlines

@@ -2,7 +2,8 @@
 
 1. Each call carries the id of its event as idempotency key: asked again, it is the same request.
 2. Trouble (no answer, a broken one, an open circuit) is `TryLater`; an answer is a command.
-3. A replay never calls: requests are followed once, from the gateway's own checkpoint.
+3. A replay never calls: requests are followed once, from the gateway's own checkpoint; where that
+   begins anew, with a log that was moved, those whose answer is recorded are not carried out.
 4. A closed door calls nobody, and lists what would have been called.
 """
 
@@ -14,7 +15,7 @@ from infra.codec import EventCodec
 from infra.commands import CommandHandler
 from infra.following import Row
 from infra.outbox import Carry, Later, Outcome, Refused
-from infra.sending import outcome, request
+from infra.sending import command_id_of, outcome, request
 
 CALLS_AT_ONCE: Final = 256
 """Calls wait on others, not on us."""
@@ -40,12 +41,15 @@ class ClosedDoor:
         raise TryLater("the door is closed")
 
 
-def caller(handler: CommandHandler, gateway: Gateway, call: Call) -> Carry:
-    """Carries out rows that hold requests of this gateway."""
-    codec = EventCodec(gateway.requests)
+def caller(handler: CommandHandler, gateway: Gateway, call: Call, codec: EventCodec) -> Carry:
+    """Carries out rows that hold requests of this gateway; `codec` reads all events, since a row
+    may be older than the shape of its request."""
 
     async def carry(row: Row) -> Outcome:
-        asked = codec.decode(row.kind, row.data)
+        if recorded := await handler.recorded(command_id_of(row)):
+            return outcome(recorded)
+        events = codec.decode(row.kind, row.schema, row.data)
+        (asked,) = (event for event in events if isinstance(event, gateway.requests))
         try:
             answer = await call(asked, row.cause.event_id)
         except TryLater as trouble:

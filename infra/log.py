@@ -12,7 +12,6 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from bson.raw_bson import RawBSONDocument
@@ -148,27 +147,12 @@ class Log:
         return documents, Head(position=position, hash=digest)
 
     def decoded(self, stored: Document) -> tuple[Recorded, ...]:
-        """The stored document as today's events; raises `infra.codec.Unreadable`.
-
-        Nearly always that is one. Where it was split since, all have its position and version, and
-        the later ones `.1`, `.2` … after its event id: ids derived from theirs are unique.
-        """
-        events = self.codec.decode(stored["type"], stored["schema"], stored["data"])
-        meta = self.codec.meta(stored["meta"])
-        return tuple(
-            Recorded(
-                event=event,
-                position=stored["_id"],
-                stream=stored["stream"],
-                version=stored["version"],
-                meta=replace(meta, event_id=f"{meta.event_id}.{part}") if part else meta,
-            )
-            for part, event in enumerate(events)
-        )
+        """The stored document as today's events; raises `infra.codec.Unreadable`."""
+        return self.codec.recorded(stored)
 
     def all_decoded(self, stored: Iterable[Document]) -> list[Recorded]:
         """All these documents as today's events."""
-        return [recorded for document in stored for recorded in self.decoded(document)]
+        return [recorded for document in stored for recorded in self.codec.recorded(document)]
 
     async def stored(
         self, after: int, upto: int | None = None, limit: int = 0, **where: Any
@@ -225,17 +209,22 @@ class Log:
             for task in fetching:
                 task.cancel()
 
-    async def streams(self, names: Iterable[str]) -> dict[str, list[Recorded]]:
-        """The events of each named stream, by version; an unknown stream has none."""
+    async def streams(
+        self, names: Iterable[str], upto: int | None = None
+    ) -> dict[str, list[Recorded]]:
+        """The events of each named stream, by version; an unknown stream has none. `upto` leaves
+        out those of later positions."""
+        return await self.mongo.run(lambda db: self.streams_in(db, names, upto))
+
+    def streams_in(
+        self, db: SyncDatabase, names: Iterable[str], upto: int | None = None
+    ) -> dict[str, list[Recorded]]:
+        """The same for one who is in a worker thread already."""
         found: dict[str, list[Recorded]] = {name: [] for name in names}
-        documents = await self.mongo.run(
-            lambda db: list(
-                db[EVENTS].find(
-                    {"stream": {"$in": list(found)}}, sort=[("stream", 1), ("version", 1)]
-                )
-            )
-        )
-        for document in documents:
+        where: Document = {"stream": {"$in": list(found)}}
+        if upto is not None:
+            where["_id"] = {"$lte": upto}
+        for document in db[EVENTS].find(where, sort=[("stream", 1), ("version", 1)]):
             found[document["stream"]] += self.decoded(document)
         return found
 

@@ -87,9 +87,10 @@ async def _waiting(
 
 async def _facts(log: Log, follower: Follower, story: str, after: int, upto: int) -> list[Fact]:
     """All that happened to one story between two positions."""
+    types = log.codec.stored_names(follower.events)
     return [
         fact
-        async for events in log.scan(after, upto, type={"$in": follower.types})
+        async for events in log.scan(after, upto, type={"$in": types})
         for recorded in events
         if (fact := fact_of(follower, recorded)) is not None and fact.story == story
     ]

@@ -15,9 +15,16 @@ COMMIT_SECONDS: Final = Histogram(
     "From the group's start to its durability",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
 )
+SNAPSHOTS: Final = Counter("tidings_snapshots_total", "Snapshots of aggregates written")
 PROJECTED: Final = Counter("tidings_projected_events_total", "Events projected by this process")
 PROJECTED_POSITION: Final = Gauge("tidings_projected_position", "Position of the read models")
 HEAD_POSITION: Final = Gauge("tidings_head_position", "Last position this process has seen")
+IMAGE_READS: Final = Counter(
+    "tidings_image_reads_total", "Reads of what has a memory image", ["projection", "answered_from"]
+)
+IMAGE_DIFFERENCES: Final = Counter(
+    "tidings_image_differences_total", "Documents not as in the memory image", ["projection"]
+)
 PARKED_KEYS: Final = Counter("tidings_parked_keys_total", "Documents parked", ["projection"])
 SUBSCRIBERS: Final = Gauge("tidings_subscribers", "Live subscriptions", ["kind"])
 REACTED: Final = Counter("tidings_reacted_events_total", "Events told to a process", ["follower"])
@@ -26,3 +33,6 @@ CARRIED: Final = Counter(
     "tidings_outbox_total", "Work carried out, refused or put off", ["follower", "outcome"]
 )
 OUTBOX: Final = Gauge("tidings_outbox_rows", "Work in memory, waiting or under way", ["follower"])
+CHECKED: Final = Counter("tidings_checked_documents_total", "Looked at", ["projection"])
+DIFFERING: Final = Counter("tidings_differing_documents_total", "Not as the log", ["projection"])
+REPAIRED: Final = Counter("tidings_repaired_documents_total", "Made anew", ["projection"])

@@ -8,7 +8,6 @@ a later event fails, the key has come that far and waits there.
 from functools import partial
 
 from domain.recorded import Recorded
-from infra.codec import from_stored
 from infra.folding import (
     PARKED,
     Changed,
@@ -20,9 +19,10 @@ from infra.folding import (
 )
 from infra.log import Log
 from infra.mongo import Document, Session, SyncDatabase
-from infra.projector import CHECKPOINTS, Checkpoint, Overtaken
+from infra.projector import Overtaken
 from infra.rebuild import checkpoint
 from infra.records import ParkedKey, bound
+from infra.repair import held
 
 
 class StillFailing(Exception):
@@ -44,7 +44,7 @@ async def retry(log: Log, projection: Projection, parked: ParkedKey) -> None:
 
     Raises `StillFailing` or `NoLongerParked`.
     """
-    await _until_done(log, projection, parked.key, parked.position - 1, parked)
+    await _until_done(log, projection, parked.position - 1, parked)
 
 
 async def skip(log: Log, projection: Projection, parked: ParkedKey) -> None:
@@ -52,20 +52,13 @@ async def skip(log: Log, projection: Projection, parked: ParkedKey) -> None:
 
     Raises `StillFailing` (then the event it fails at is another one) or `NoLongerParked`.
     """
-    await _until_done(log, projection, parked.key, parked.position, parked)
+    await _until_done(log, projection, parked.position, parked)
 
 
-async def refold(log: Log, projection: Projection, key: str) -> None:
-    """Make the document anew from all its events; raises `StillFailing`."""
-    await _until_done(log, projection, key, 0, None)
-
-
-async def _until_done(
-    log: Log, projection: Projection, key: str, after: int, parked: ParkedKey | None
-) -> None:
+async def _until_done(log: Log, projection: Projection, after: int, parked: ParkedKey) -> None:
     while True:
         try:
-            failed = await _folded(log, projection, key, after, parked)
+            failed = await _folded(log, projection, after, parked)
         except Overtaken:
             continue
         if failed:
@@ -73,25 +66,19 @@ async def _until_done(
         return
 
 
-async def _folded(
-    log: Log, projection: Projection, key: str, after: int, parked: ParkedKey | None
-) -> Parked | None:
-    """Fold the key onto its document, or onto none if it is not parked; what still fails."""
-    at = await checkpoint(log)
+async def _folded(log: Log, projection: Projection, after: int, parked: ParkedKey) -> Parked | None:
+    """Fold the key onto its document; what still fails."""
+    at, key = await checkpoint(log), parked.key
     folder = Folder(projection, collection_of(projection.name, at.generations[projection.name]))
-    if parked:
-        await log.mongo.run(partial(Folder.load, folder, keys=[key]))
-        changed: Changed = {}
-    else:
-        folder.expect_new([key])
-        changed = {key: (None, at.position)}  # what no event explains is no document
-    listened: Document = {"type": {"$in": [kind.__name__ for kind in projection.events]}}
+    await log.mongo.run(partial(Folder.load, folder, keys=[key]))
+    changed: Changed = {}
+    listened: Document = {"type": {"$in": log.codec.stored_names(projection.events)}}
     async for events in log.scan(after, at.position, **listened):
         news, failed = _fold(folder, key, events)
         changed.update(news)
         folder.hold(news)
         if failed:
-            if not parked or failed.position == parked.position:
+            if failed.position == parked.position:
                 return failed  # nothing is gained
             break
     else:
@@ -99,10 +86,10 @@ async def _folded(
 
     def write(db: SyncDatabase, session: Session) -> Parked | None:
         """Take hold of the checkpoint, fold what has come meanwhile, write. May be tried again."""
-        now = _held(db, session)
+        now = held(db, session)
         if now.generations != at.generations:
             raise Overtaken
-        _take_away(db, session, f"{projection.name}/{key}", parked)
+        _take_away(db, session, parked)
         news: Changed = {}
         still = failed
         if still is None:
@@ -121,20 +108,7 @@ def _fold(folder: Folder, key: str, events: list[Recorded]) -> tuple[Changed, Pa
     return changed, failed[0] if failed else None
 
 
-def _held(db: SyncDatabase, session: Session) -> Checkpoint:
-    """The checkpoint, which does not move until the transaction ends."""
-    before = db[CHECKPOINTS].find_one_and_update(
-        {"_id": "main"}, {"$inc": {"repairs": 1}}, session=session
-    )
-    return from_stored(Checkpoint, before)
-
-
-def _take_away(db: SyncDatabase, session: Session, row: str, parked: ParkedKey | None) -> None:
-    if parked is None:
-        db[PARKED].delete_one({"_id": row}, session=session)
-    elif (
-        not db[PARKED]
-        .delete_one({"_id": row, "position": parked.position}, session=session)
-        .deleted_count
-    ):
-        raise NoLongerParked(row)
+def _take_away(db: SyncDatabase, session: Session, parked: ParkedKey) -> None:
+    row = {"_id": parked.id, "position": parked.position}
+    if not db[PARKED].delete_one(row, session=session).deleted_count:
+        raise NoLongerParked(parked.id)

@@ -2,7 +2,7 @@
 look, several reactions deep. Nothing is written, and the doors to the outside are closed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import uuid4
@@ -76,10 +76,17 @@ class Previewer:
         """What the request would do if it were sent now; raises `ReadModelBehind` where documents
         do not show yet what has happened already."""
         head = await self.log.head()
-        run = _Run(self, Group(head))
+        aggregates = Aggregates(self.log, self.deciders)
+        decisions = Decisions(aggregates, self.deciders, self.joints)
+        run = Run(decisions, Group(head), self.processes, self.gateways, self._state)
         await run.follow(request)
         run.preview.changes = await self._changes(run.preview.events, head.position)
         return run.preview
+
+    async def _state(self, process: Process[Any], story: str) -> Any:
+        follower = process_follower(process)
+        states = await self.log.mongo.run(lambda db: load_states(db, follower, [story]))
+        return states[story]
 
     async def _changes(self, events: Sequence[Recorded], at_least: int) -> list[WouldChange]:
         at = await self.reads.snapshot(at_least)
@@ -101,15 +108,22 @@ class Previewer:
         return found
 
 
-class _Run:
-    """One preview under way: the decisions so far, and the states of the stories they touch."""
+class Run:
+    """A command being followed up: the decisions so far, and the states of the stories they touch,
+    which begin as `state_of` says."""
 
-    def __init__(self, system: Previewer, group: Group) -> None:
-        self._system, self._group = system, group
-        aggregates = Aggregates(system.log, system.deciders)
-        self._decisions = Decisions(aggregates, system.deciders, system.joints)
+    def __init__(
+        self,
+        decisions: Decisions,
+        group: Group,
+        processes: Sequence[Process[Any]],
+        gateways: Sequence[Gateway],
+        state_of: Callable[[Process[Any], str], Awaitable[Any]],
+    ) -> None:
+        self._decisions, self._group, self._processes = decisions, group, processes
+        self._state_of = state_of
         self._stories: dict[tuple[str, str], Any] = {}
-        self._doors = tuple(kind for gateway in system.gateways for kind in gateway.requests)
+        self._doors = tuple(kind for gateway in gateways for kind in gateway.requests)
         self.preview = Preview()
 
     async def follow(self, request: Request) -> None:
@@ -153,7 +167,7 @@ class _Run:
 
     async def _reactions(self, recorded: Recorded) -> list[tuple[str, Request]]:
         found = []
-        for process in self._system.processes:
+        for process in self._processes:
             if not isinstance(recorded.event, process.events):
                 continue
             story = process.story_of(recorded.event)
@@ -170,11 +184,7 @@ class _Run:
 
     async def _state(self, process: Process[Any], story: str) -> Any:
         known = self._stories.get((process.name, story))
-        if known is not None:
-            return known
-        follower = process_follower(process)
-        states = await self._system.log.mongo.run(lambda db: load_states(db, follower, [story]))
-        return states[story]
+        return await self._state_of(process, story) if known is None else known
 
 
 def _asked(command: Any, process: str, cause: Recorded) -> Request:

@@ -5,7 +5,8 @@
 2. All read models of the group share one checkpoint, so a snapshot read sees them at one position.
 3. The checkpoint names the position and the live generation of each read model. It is moved from
    exactly what was read, so a second projector, or a switch of generations, is noticed.
-4. A read model that another release has rebuilt is not folded any more by this one.
+4. What is live is folded by the release that made it, or by none: a projector stops where another
+   release has made a read model live. One that is not live yet is left alone by all.
 5. A key whose fold fails, or gives what cannot be stored, is parked: its document stays as it was
    and waits, the rest goes on.
 """
@@ -38,6 +39,8 @@ from infra.mongo import Session, SyncDatabase
 log = logging.getLogger("tidings.projector")
 
 CHECKPOINTS: Final = "checkpoints"
+MAIN: Final = "main"
+"""The group of all read models: one checkpoint."""
 UNSTORABLE: Final = (OverflowError, InvalidDocument, DocumentTooLarge)
 """A number beyond 64 bits, or more than 16 MB."""
 
@@ -52,7 +55,8 @@ REST: Final = 0.02
 @message
 class Checkpoint:
     """How far a group of read models has come; the live generation of each, and the version of
-    the projection that it was made by; how often an operator has mended single documents."""
+    the projection that it was made by; how often an operator has mended single documents. A read
+    model that is not named has no live generation: it is being built."""
 
     position: int
     generations: dict[str, int]
@@ -75,7 +79,7 @@ class Projector:
         self,
         log: Log,
         projections: Sequence[Projection],
-        name: str = "main",
+        name: str = MAIN,
     ) -> None:
         self._log = log
         self._mongo = log.mongo
@@ -115,13 +119,16 @@ class Projector:
             )
         )
         checkpoint = from_stored(Checkpoint, found)
-        for projection in self._projections:
-            if (live := checkpoint.versions[projection.name]) != projection.version:
-                raise Superseded(f"{projection.name}: {live} is live, not {projection.version}")
+        own = {projection.name: projection for projection in self._projections}
+        for name, live in checkpoint.versions.items():
+            if name not in own:
+                raise Superseded(f"{name} is live, and unknown to this release")
+            if live != own[name].version:
+                raise Superseded(f"{name}: {live} is live, not {own[name].version}")
         self._checkpoint = checkpoint
         self._folders = [
-            Folder(p, collection_of(p.name, self._checkpoint.generations[p.name]))
-            for p in self._projections
+            Folder(own[name], collection_of(name, generation))
+            for name, generation in checkpoint.generations.items()
         ]
         for folder in self._folders:
             folder.parked = {

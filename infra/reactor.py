@@ -55,6 +55,7 @@ class Reactor:
         self._log = log
         self._mongo = log.mongo
         self._follower = follower
+        self._types = log.codec.stored_names(follower.events)
         self._hand_over = hand_over
         self._clock = clock
         self._place: Place | None = None
@@ -136,12 +137,12 @@ class Reactor:
             head = _head(db)
         if head == self._seen:
             return head, [], False
-        where = {"_id": {"$gt": self._seen, "$lte": head}, "type": {"$in": self._follower.types}}
+        where = {"_id": {"$gt": self._seen, "$lte": head}, "type": {"$in": self._types}}
         found = list(db[EVENTS].find(where, sort=[("_id", 1)], limit=BATCH))
         facts = [
             fact
-            for stored in found
-            if (fact := fact_of(self._follower, self._log.decoded(stored))) is not None
+            for recorded in self._log.all_decoded(found)
+            if (fact := fact_of(self._follower, recorded)) is not None
         ]
         self._load(db, facts)
         more = len(found) == BATCH

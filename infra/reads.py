@@ -21,6 +21,8 @@ from domain.decider import message
 from infra.codec import from_stored
 from infra.documents import Row
 from infra.folding import Projection, collection_of
+from infra.jobs import Job, active_job
+from infra.memory_image import MemoryImage
 from infra.mongo import CODEC, Document, Mongo, SyncDatabase, Unavailable
 from infra.projector import CHECKPOINTS
 from infra.together import Together
@@ -46,11 +48,20 @@ class ReadModelBehind(Exception):
         super().__init__(f"position {wanted} was asked for, {reached} is reached")
 
 
+class BeingBuilt(Exception):
+    """The read model has no live generation yet; the text says how far it has come."""
+
+    def __init__(self, projection: str, job: Job | None) -> None:
+        how = "" if job is None else f": {job.told}"
+        super().__init__(f"The read model {projection} is being built anew{how}. Ask again.")
+
+
 class Reads:
     """Documents of one group of read models; `follow` must be running."""
 
-    def __init__(self, mongo: Mongo, name: str = "main") -> None:
+    def __init__(self, mongo: Mongo, name: str = "main", image: MemoryImage | None = None) -> None:
         self._mongo = mongo
+        self._image = image
         self._name = name
         self._latest: Snapshot | None = None
         self._taken = 0.0
@@ -86,8 +97,12 @@ class Reads:
     async def get(
         self, projection: Projection, keys: Sequence[str], at: Snapshot
     ) -> dict[str, Row[Any]]:
-        """The documents with these keys, in one call with all who ask for such meanwhile."""
-        place = (_collection(projection, at), at.at)
+        """The documents with these keys: from memory, or in one call with all who ask meanwhile."""
+        if self._image is not None and (generation := at.generations.get(projection.name)):
+            known = self._image.get(projection.name, generation, keys, at.position)
+            if known is not None:
+                return known
+        place = (await self._collection(projection, at), at.at)
         return await self._together.get(place, keys, partial(self._by_keys, projection, at))
 
     async def _by_keys(
@@ -123,7 +138,7 @@ class Reads:
         return await self._command(
             at,
             {
-                "aggregate": _collection(projection, at),
+                "aggregate": await self._collection(projection, at),
                 "pipeline": list(pipeline),
                 "cursor": {"batchSize": 10_000},
             },
@@ -133,11 +148,18 @@ class Reads:
         return await self._command(
             at,
             {
-                "find": _collection(projection, at),
+                "find": await self._collection(projection, at),
                 "batchSize": 10_000,
                 **options,
             },
         )
+
+    async def _collection(self, projection: Projection, at: Snapshot) -> str:
+        """Where the documents are; raises `BeingBuilt`."""
+        name = projection.name
+        if name not in at.generations:
+            raise BeingBuilt(name, await active_job(self._mongo, name))
+        return collection_of(name, at.generations[name])
 
     async def _command(self, at: Snapshot, command: Document) -> list[Document]:
         command["readConcern"] = {"level": "snapshot", "atClusterTime": at.at}
@@ -158,17 +180,18 @@ class Reads:
         async with self._mongo.watch(CHECKPOINTS, only, max_await_time_ms=500) as changes:
             await self._take()
             async for change in changes:
-                fields = change.get("updateDescription", {}).get("updatedFields", {})
-                if self._latest is None or any(name.startswith("generations") for name in fields):
+                update = change.get("updateDescription", {})
+                fields = update.get("updatedFields", {})
+                changed = (*fields, *update.get("removedFields", ()))
+                if self._latest is None or any(name.startswith("generations") for name in changed):
                     await self._take()
                 elif "position" in fields:
-                    self._set(
-                        Snapshot(
-                            position=fields["position"],
-                            at=change["clusterTime"],
-                            generations=self._latest.generations,
-                        )
+                    newer = Snapshot(
+                        position=fields["position"],
+                        at=change["clusterTime"],
+                        generations=self._latest.generations,
                     )
+                    await self._come_to(newer)
 
     async def _take(self) -> Snapshot:
         """Read the checkpoint as it is now."""
@@ -192,8 +215,13 @@ class Reads:
             at=cursor["atClusterTime"],
             generations=found["generations"],
         )
-        self._set(taken)
+        await self._come_to(taken)
         return taken
+
+    async def _come_to(self, snapshot: Snapshot) -> None:
+        if self._image is not None:
+            await self._image.come_along(snapshot.position)
+        self._set(snapshot)
 
     def _set(self, snapshot: Snapshot) -> None:
         if self._latest is not None and snapshot.at < self._latest.at:
@@ -249,10 +277,6 @@ def _all_of(command: Document, db: SyncDatabase) -> list[Document]:
             cursor = db.command(more, codec_options=CODEC, session=session)["cursor"]
             found += cursor["nextBatch"]
     return found
-
-
-def _collection(projection: Projection, at: Snapshot) -> str:
-    return collection_of(projection.name, at.generations[projection.name])
 
 
 def _rows(projection: Projection, documents: Iterable[Document]) -> list[Row[Any]]:

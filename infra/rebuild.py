@@ -1,188 +1,220 @@
-"""Rebuilding a read model: a shadow generation is filled from the log while the live one serves,
-and goes live in one write.
+"""Rebuilding read models: jobs that build a generation from the log while the live one serves, or
+bring an old one up to date; then it goes live in one write.
 
-The switch is a transaction that first takes hold of the checkpoint, then folds the few events that
-the shadow lacks: a request sees the old generation or the new one, both of the same position, and
-a busy projector cannot put the switch off.
+1. A job is carried out by one process at a time, and goes on in another one when that is gone.
+2. A server does not wait for read models that are new, or changed: they are out of the live group
+   until their jobs are done. `prepare_read_models` does wait, and leaves what is live as it is.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
 
-from pymongo import InsertOne, ReturnDocument
-
-from domain.recorded import Recorded
-from infra.codec import from_stored, to_stored
-from infra.folding import (
-    PARKED,
-    Changed,
-    Folder,
-    Parked,
-    Projection,
-    collection_of,
-    document_of,
-    prepare_collection,
+from infra.codec import to_stored
+from infra.folding import PARKED, Projection
+from infra.generations import (
+    GENERATIONS,
+    KEEP,
+    PARKED_ASIDE,
+    Generation,
+    GenerationRefused,
+    Refusal,
+    checkpoint_of,
+    kept,
+    make_empty_live,
+    new_generation,
+    prune,
+    retire,
+)
+from infra.jobs import (
+    Job,
+    Lease,
+    Stopped,
+    active_job,
+    active_jobs,
+    add_job,
+    cancel,
+    find_job,
+    prepare_jobs,
 )
 from infra.log import Log
-from infra.mongo import Session, SyncDatabase
-from infra.projector import CHECKPOINTS, Checkpoint
+from infra.projector import CHECKPOINTS, MAIN, UNSTORABLE, Checkpoint
+from infra.rebuilding import Run, Told
+from infra.shadow import RebuildFailed
 
-FLUSH: Final = 50_000
-"""Changed documents kept in memory before they are written."""
+logger = logging.getLogger("tidings.rebuild")
 
-FEW: Final = 5_000
-"""Events that a rebuild may lack when it stops chasing the projector and takes hold of it."""
-
-
-class Shadow:
-    """A generation that is being filled. Documents are written when there are many, or at the end,
-    so a document that many events touch is written once."""
-
-    def __init__(self, log: Log, projection: Projection, generation: int) -> None:
-        self.projection, self.generation = projection, generation
-        self.position = 0
-        self._log = log
-        self._folder = Folder(projection, collection_of(projection.name, generation))
-        self._changed: Changed = {}
-        self._first = True
-
-    @property
-    def _listened(self) -> dict[str, Any]:
-        return {"type": {"$in": [kind.__name__ for kind in self.projection.events]}}
-
-    async def fill(self, upto: int, progress: Callable[[int], None]) -> None:
-        """Fold the events up to a position; what cannot be folded raises `RebuildFailed`."""
-        async for events in self._log.scan(self.position, upto, **self._listened):
-            await self._fold(events)
-            self.position = events[-1].position
-            progress(self.position)
-        await self._flush()
-        self.position = upto
-
-    def complete(self, db: SyncDatabase, session: Session, upto: int) -> None:
-        """Fold the last events within a transaction, which may be tried again."""
-        events = self._log.read_within(db, session, self.position, upto, **self._listened)
-        touched = self._folder.touched(events)
-        self._folder.load(db, touched)
-        changed, failed = self._folder.fold(touched)
-        if failed:
-            raise RebuildFailed(failed[0])
-        self._folder.write(db, changed, session)
-
-    async def _fold(self, events: Sequence[Recorded]) -> None:
-        touched = self._folder.touched(events)
-        if self._first:  # the collection is empty: nothing to load
-            self._folder.expect_new(touched)
-        else:
-            await self._log.mongo.run(lambda db: self._folder.load(db, touched))
-        changed, failed = self._folder.fold(touched)
-        if failed:
-            raise RebuildFailed(failed[0])
-        self._changed.update(changed)
-        self._folder.hold(changed)
-        if len(self._changed) >= FLUSH:
-            await self._flush()
-
-    async def _flush(self) -> None:
-        changed, self._changed = self._changed, {}
-        first, self._first = self._first, False
-        if first:
-            await self._log.mongo.run(lambda db: self._insert(db, changed))
-        else:
-            await self._log.mongo.run(lambda db: self._folder.write(db, changed, None))
-        self._folder.keep(changed)
-
-    def _insert(self, db: SyncDatabase, changed: Changed) -> None:
-        documents: list[InsertOne[Any]] = [
-            InsertOne(document_of(key, view, position))
-            for key, (view, position) in changed.items()
-            if view is not None
-        ]
-        if documents:
-            db[self._folder.collection].bulk_write(documents, ordered=False)
+POLL_SECONDS: Final = 0.2
+AT_ONCE: Final = 2
+"""Jobs that one process carries out side by side on its own account."""
 
 
-class RebuildFailed(Exception):
-    """A fold failed; the live generation was not touched."""
-
-    def __init__(self, at: Parked) -> None:
-        super().__init__(f"{at.key} cannot be folded at position {at.position}: {at.error}")
-
-
-async def checkpoint(log: Log, name: str = "main") -> Checkpoint:
+async def checkpoint(log: Log) -> Checkpoint:
     """The checkpoint as it is now."""
-    found = await log.mongo.run(lambda db: db[CHECKPOINTS].find_one({"_id": name}))
-    return from_stored(Checkpoint, found)
+    return await log.mongo.run(checkpoint_of)
 
 
-async def prepare_read_models(
-    log: Log, projections: Sequence[Projection], name: str = "main"
+# -- jobs, one at a time
+
+
+async def attempt(
+    log: Log, projection: Projection, id: str, keep: int = KEEP, told: Told = lambda _: None
 ) -> None:
+    """Carry the job out if it waits for somebody to do so."""
+    lease = Lease(id)
+    job = await lease.claim(log.mongo)
+    if job is None:
+        return
+    try:
+        await _carry_out(log, projection, job, lease, told)
+    except Stopped:
+        await log.mongo.run(lease.let_go)
+    except asyncio.CancelledError:  # somebody else may go on at once
+        await asyncio.shield(log.mongo.run(lease.let_go))
+        raise
+    except RebuildFailed as failed:
+        why = str(failed)
+        await log.mongo.run(lambda db: lease.end(db, "failed", error=why))
+    await prune(log.mongo, projection.name, keep)
+
+
+async def _carry_out(log: Log, projection: Projection, job: Job, lease: Lease, told: Told) -> None:
+    try:
+        await Run(log, projection, job, lease, told).run()
+    except UNSTORABLE:  # one of the documents is to blame: go on from what is written, and find it
+        written = await find_job(log.mongo, job.id)
+        await Run(log, projection, written, lease, told).run(careful=True)
+
+
+async def finish(
+    log: Log, projection: Projection, job: Job, keep: int = KEEP, told: Told = lambda _: None
+) -> Job:
+    """The job when it does not run any more: carried out here, or elsewhere while we look on."""
+    while job.state == "running":
+        await attempt(log, projection, job.id, keep, told)
+        job = await find_job(log.mongo, job.id)
+        told(job)
+        if job.state == "running":
+            await asyncio.sleep(POLL_SECONDS)
+    return job
+
+
+async def start_rebuild(log: Log, projection: Projection, by: str, *, hold: bool = False) -> Job:
+    """A new job to build the read model anew, or the one that is under way."""
+    while True:
+        job = await active_job(log.mongo, projection.name)
+        if job is not None and job.version == projection.version:
+            return job
+        try:
+            if job is not None:
+                await cancel(log.mongo, projection.name, "Another release is to build it.")
+            number = await new_generation(log.mongo, projection.name)
+            new = Generation(
+                projection=projection.name,
+                generation=number,
+                version=projection.version,
+                position=0,
+            )
+            return await add_job(log.mongo, "rebuild", new, by, hold=hold)
+        except GenerationRefused:  # another process was faster
+            continue
+
+
+async def start_rollback(
+    log: Log, projection: Projection, by: str, generation: int | None = None
+) -> Job:
+    """A job that brings back an old generation, the latest unless told; raises
+    `GenerationRefused`."""
+    name = projection.name
+    old = await log.mongo.run(lambda db: kept(db, name))
+    found = [one for one in old if generation in (None, one.generation)]
+    if not found:
+        which = "an old generation" if generation is None else f"an old generation {generation}"
+        raise GenerationRefused(Refusal.NO_SUCH_GENERATION, f"{name} does not have {which}.")
+    target = found[0]
+    if target.version != projection.version:
+        raise GenerationRefused(
+            Refusal.OTHER_VERSION,
+            f"Generation {target.generation} of {name} was made by version {target.version} of the "
+            f"projection, and this release has version {projection.version}: only the release that "
+            "made it can bring it up to date.",
+        )
+    return await add_job(log.mongo, "rollback", target, by, hold=False)
+
+
+async def rebuild(log: Log, projection: Projection, told: Told = lambda _: None) -> int:
+    """Build the read model anew and make it live; answers with its generation.
+
+    Raises `RebuildFailed`.
+    """
+    job = await finish(log, projection, await start_rebuild(log, projection, "rebuild"), told=told)
+    if job.state != "done":
+        raise RebuildFailed(f"{projection.name} is {job.state}. {job.error or ''}".strip())
+    return job.generation
+
+
+# -- when a process starts
+
+
+async def prepare_rebuilds(log: Log, projections: Sequence[Projection]) -> list[Projection]:
+    """Have all that rebuilds need; answers with the read models that are new, or whose version has
+    changed."""
+    await log.mongo.prepare({CHECKPOINTS: {}, PARKED: {}, PARKED_ASIDE: {}, GENERATIONS: {}})
+    await prepare_jobs(log.mongo)
+    empty = to_stored(Checkpoint(position=0, generations={}, versions={}))
+    await log.mongo.run(
+        lambda db: db[CHECKPOINTS].update_one({"_id": MAIN}, {"$setOnInsert": empty}, upsert=True)
+    )
+    await make_empty_live(log.mongo, projections)
+    versions = (await checkpoint(log)).versions
+    return [one for one in projections if versions.get(one.name) != one.version]
+
+
+async def prepare_read_models(log: Log, projections: Sequence[Projection]) -> None:
     """Have a live generation of each read model, made by the projection's present version.
 
-    A new or changed read model is built from the log; harmless when nothing is new.
+    Harmless when nothing is new.
     """
-    empty = Checkpoint(position=0, generations={}, versions={})
-    await log.mongo.prepare({CHECKPOINTS: {}, PARKED: {}})
-    await log.mongo.run(
-        lambda db: db[CHECKPOINTS].update_one(
-            {"_id": name}, {"$setOnInsert": to_stored(empty)}, upsert=True
-        )
-    )
-    versions = (await checkpoint(log, name)).versions
-    for projection in projections:
-        if versions.get(projection.name) != projection.version:
-            await rebuild(log, projection, name)
+    for projection in await prepare_rebuilds(log, projections):
+        await rebuild(log, projection)
 
 
-async def rebuild(
-    log: Log,
-    projection: Projection,
-    name: str = "main",
-    progress: Callable[[int], None] = lambda _: None,
-) -> int:
-    """Build the read model anew and make it live; answers with its generation."""
-    generation = await _new_generation(log, name, projection)
-    shadow = Shadow(log, projection, generation)
-    await prepare_collection(log.mongo, projection, generation)
-    while True:
-        upto = (await checkpoint(log, name)).position
-        few = upto - shadow.position <= FEW
-        await shadow.fill(upto, progress)
-        if few:
-            await _switch(log, name, shadow)
-            return generation
+async def begin_read_models(log: Log, projections: Sequence[Projection]) -> None:
+    """The same without waiting: what is not live as it must be is taken out of the live group and
+    gets a job, which `keep_rebuilding` carries out."""
+    missing = await prepare_rebuilds(log, projections)
+    own = {projection.name: projection.version for projection in projections}
+    live = (await checkpoint(log)).versions
+    await retire(log.mongo, [name for name in live if own.get(name) != live[name]])
+    for projection in missing:
+        await start_rebuild(log, projection, "start")
 
 
-async def _new_generation(log: Log, name: str, projection: Projection) -> int:
-    """A number that no other rebuild has: two may be under way at once."""
-    last = {"$max": [f"$numbers.{projection.name}", f"$generations.{projection.name}", 0]}
-    counted: Any = await log.mongo.run(
-        lambda db: db[CHECKPOINTS].find_one_and_update(
-            {"_id": name},
-            [{"$set": {f"numbers.{projection.name}": {"$add": [last, 1]}}}],
-            return_document=ReturnDocument.AFTER,
-        )
-    )
-    return int(counted["numbers"][projection.name])
+async def keep_rebuilding(
+    log: Log, projections: Sequence[Projection], keep: int = KEEP, seconds: float = 0.5
+) -> None:
+    """Carry out, for ever, the jobs for these projections that nobody else carries out."""
+    own = {projection.name: projection for projection in projections}
+    under_way: dict[str, asyncio.Task[None]] = {}
+    try:
+        while True:
+            under_way = {job: task for job, task in under_way.items() if not task.done()}
+            for job in await active_jobs(log.mongo):
+                fits = job.projection in own and own[job.projection].version == job.version
+                if fits and job.id not in under_way and len(under_way) < AT_ONCE:
+                    work = _attempt_quietly(log, own[job.projection], job.id, keep)
+                    under_way[job.id] = asyncio.create_task(work)
+            await asyncio.sleep(seconds)
+    finally:
+        for task in under_way.values():
+            task.cancel()
+        await asyncio.gather(*under_way.values(), return_exceptions=True)
 
 
-async def _switch(log: Log, name: str, shadow: Shadow) -> None:
-    projection = shadow.projection
-
-    def write(db: SyncDatabase, session: Session) -> None:
-        at = db[CHECKPOINTS].find_one_and_update(
-            {"_id": name},
-            {
-                "$set": {
-                    f"generations.{projection.name}": shadow.generation,
-                    f"versions.{projection.name}": projection.version,
-                }
-            },
-            session=session,
-        )
-        shadow.complete(db, session, from_stored(Checkpoint, at).position)
-        # the new documents hold what the parked ones were waiting for
-        db[PARKED].delete_many({"projection": projection.name}, session=session)
-
-    await log.mongo.transaction(write)
+async def _attempt_quietly(log: Log, projection: Projection, id: str, keep: int) -> None:
+    """What goes wrong is logged; the lease lapses, and it is tried again."""
+    try:
+        await attempt(log, projection, id, keep)
+    except Exception:
+        logger.exception("rebuilding %s failed; trying again", projection.name)

@@ -19,16 +19,22 @@ def sender(handler: CommandHandler, commands: Iterable[type]) -> Carry:
     codec = EventCodec(commands)
 
     async def send(row: Row) -> Outcome:
-        return outcome(await handler.handle(request(row, codec.decode(row.kind, row.data))))
+        (command,) = codec.decode(row.kind, row.schema, row.data)
+        return outcome(await handler.handle(request(row, command)))
 
     return send
+
+
+def command_id_of(row: Row) -> str:
+    """The id of the row's command at this attempt."""
+    return f"{row.id}-{row.attempts}" if row.attempts else row.id
 
 
 def request(row: Row, command: Any, input_id: str | None = None) -> Request:
     """The command as the handler gets it for this row."""
     return Request(
         command=command,
-        command_id=f"{row.id}-{row.attempts}" if row.attempts else row.id,
+        command_id=command_id_of(row),
         actor=row.follower,
         input_id=input_id,
         correlation_id=row.cause.correlation_id,

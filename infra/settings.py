@@ -36,8 +36,26 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PastLimits:
+    """How much of the past is kept at hand. Environment: `TIDINGS_PAST_<NAME>`.
+
+    A generation of the past is one read model as of one position. `seconds` after its last use it
+    is removed, before that where there are too many or they are too big together. Whoever asks for
+    one waits `wait_seconds` for it to be built, and is then told to ask again.
+    """
+
+    generations: int = 60
+    megabytes: int = 2_000
+    seconds: float = 3_600.0
+    wait_seconds: float = 8.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How one process runs. Environment: `TIDINGS_<NAME>`, and `MONGODB_URI`."""
+    """How one process runs. Environment: `TIDINGS_<NAME>`, and `MONGODB_URI`.
+
+    `sampler_share` of one core goes into comparing documents with the log, all the time.
+    """
 
     mongodb_uri: str | None = None
     database: str = "tidings"
@@ -56,8 +74,12 @@ class Settings:
     payment_callback_secret: str | None = field(default=None, repr=False)
     at_least_seconds: float = 2.0
     drain_seconds: float = 10.0
+    keep_generations: int = 2
     log_level: str = "info"
+    memory_image: tuple[str, ...] = ()
+    sampler_share: float = 0.01
     limits: Limits = field(default_factory=Limits)
+    past: PastLimits = field(default_factory=PastLimits)
 
 
 def _read(kind: Any, name: str, text: str) -> Any:
@@ -83,10 +105,13 @@ def _overrides(cls: type, prefix: str, environment: Mapping[str, str]) -> dict[s
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings that the environment asks for; raises `SettingInvalid`."""
     limits = Limits(**_overrides(Limits, "TIDINGS_LIMIT_", environment))
+    past = PastLimits(**_overrides(PastLimits, "TIDINGS_PAST_", environment))
     found = _overrides(Settings, "TIDINGS_", environment)
     if uri := environment.get("MONGODB_URI"):
         found["mongodb_uri"] = uri
-    return Settings(**{**found, "limits": limits})
+    if not 0 <= found.get("sampler_share", 0) <= 1:
+        raise SettingInvalid("TIDINGS_SAMPLER_SHARE must be from 0 (off) to 1 (a whole core).")
+    return Settings(**{**found, "limits": limits, "past": past})
 
 
 # -- settings that must fit together

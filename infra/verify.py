@@ -2,25 +2,33 @@
 
 1. Positions are 1, 2, 3 …; versions are 1, 2, 3 … in every stream; the hash chain holds, and ends
    where the counter says.
-2. Every event can be decoded.
-3. Every read model is folded again from the log and compared document by document.
+2. Every event can be decoded, as the event it would be today; the laws of the domain hold.
+3. Every read model is folded again from the log and compared document by document, at one position:
+   a projector at work does no harm. What differs is told with the event that should have set it.
 """
 
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any
-
-import bson
-from bson.raw_bson import RawBSONDocument
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Final, Protocol
 
 from domain.decider import message
 from domain.recorded import Recorded
-from infra.chain import GENESIS, holds
 from infra.codec import Unreadable
+from infra.differences import Difference, as_read, difference, explained, shortened
 from infra.folding import PARKED, Folder, Projection, collection_of, document_of
+from infra.generations import checkpoint_of
 from infra.log import EVENTS, SCAN_BATCH, Head, Log
-from infra.mongo import CODEC, Document, SyncDatabase
-from infra.rebuild import checkpoint
+from infra.log_check import LogCheck
+from infra.mongo import Session, SyncDatabase
+from infra.projector import Checkpoint
+from infra.raw_events import raw_events
+
+MOST_EXPLAINED: Final = 100
+"""Documents of one read model whose differences are told in full."""
+FEW: Final = 5_000
+"""Events that are folded while a snapshot is held."""
 
 
 @message
@@ -31,96 +39,88 @@ class Problem:
     where: str
 
 
+class Law(Protocol):
+    """What verification needs of a law (`domain.laws.Law`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def events(self) -> tuple[type, ...]: ...
+    @property
+    def initial(self) -> Any: ...
+    @property
+    def evolve(self) -> Callable[[Any, Any], Any]: ...
+    @property
+    def breaches(self) -> Callable[[Any], Iterable[str]]: ...
+    @property
+    def at_last(self) -> Callable[[Any], Iterable[str]]: ...
+
+
 class Verification:
     """One pass over the log and the documents. Memory: all views of all read models."""
 
-    def __init__(self, log: Log, projections: Sequence[Projection]) -> None:
+    def __init__(
+        self, log: Log, projections: Sequence[Projection], laws: Sequence[Law] = ()
+    ) -> None:
         self._log = log
         self.problems: list[Problem] = []
-        self.events = 0
-        self.documents = 0
-        self._versions: Counter[str] = Counter()
+        self.documents = self.compared_at = 0
+        """How many documents were compared, and the position that they were of."""
+        self.building: list[str] = []
+        """Read models that this release has not made live yet: there is nothing to compare."""
+        self._check = LogCheck(log, self._report)
+        self._states = [(law, [law.initial]) for law in laws]
         self._folders = [Folder(projection, "") for projection in projections]
         self._folded: dict[str, dict[str, tuple[Any, int]]] = {p.name: {} for p in projections}
+
+    @property
+    def events(self) -> int:
+        """How many have been looked at."""
+        return self._check.events
+
+    @property
+    def end(self) -> Head:
+        """Where the log ends, and the hash of its last event."""
+        return self._check.end
 
     def _report(self, what: str, where: object) -> None:
         self.problems.append(Problem(what=what, where=str(where)))
 
-    async def run(self) -> list[Problem]:
-        """Check everything up to the checkpoint, and the rest of the log beyond it."""
-        reached = (await checkpoint(self._log)).position
-        parked = await self._parked()
-        end = Head(position=0, hash=GENESIS)
-        async for batch in self._raw():
-            good = []
-            for raw in batch:
-                end, recorded = self._check(raw, end)
-                if recorded is not None and recorded.position <= reached:
-                    good.append(recorded)
-            self._fold(good)
-        await self._check_head(end)
-        at = await checkpoint(self._log)
-        if at.position != reached:
-            self._report("the projector moved meanwhile: stop it, or run again", at.position)
-            return self.problems
-        for folder in self._folders:
-            name = folder.projection.name
-            await self._compare(name, at.generations[name], parked)
+    async def run(
+        self, progress: Callable[[int, int], None] = lambda _done, _all: None
+    ) -> list[Problem]:
+        """Check everything that is there when it is come to."""
+        reached = (await self._log.mongo.run(checkpoint_of)).position
+        last = (await self._log.head()).position
+        after = -1
+        while batch := await raw_events(self._log, after, SCAN_BATCH):
+            after = batch[-1]["_id"]
+            events = [recorded for raw in batch for recorded in self._check.take(raw)]
+            self._hold_to_laws(events)
+            self._fold([recorded for recorded in events if recorded.position <= reached])
+            progress(self.end.position, last)
+        await self._check.finish()
+        for law, (state,) in self._states:
+            for breach in law.at_last(state):
+                self._report(f"{law.name}: {breach}", "the whole log")
+        try:
+            reached = await self._folded_to_few(reached)
+            found = await self._log.mongo.run(lambda db: self._compare(db, reached))
+        except Unreadable as error:
+            self._report(f"documents cannot be compared: {error}", reached)
+        else:
+            await self._tell(found)
         return self.problems
 
-    async def _parked(self) -> set[tuple[str, str]]:
-        rows = await self._log.mongo.run(lambda db: list(db[PARKED].find()))
-        for row in rows:
-            self._report(f"parked: {row['error']}", f"{row['projection']}/{row['key']}")
-        return {(row["projection"], row["key"]) for row in rows}
+    def _hold_to_laws(self, events: Iterable[Recorded]) -> None:
+        for law, state in self._states:
+            for recorded in events:
+                if isinstance(recorded.event, law.events):
+                    state[0] = law.evolve(state[0], recorded.event)
+                    for breach in law.breaches(recorded.event):
+                        self._report(f"{law.name}: {breach}", recorded.position)
 
-    async def _raw(self) -> AsyncIterator[list[RawBSONDocument]]:
-        after = -1
-        options = CODEC.with_options(document_class=RawBSONDocument)
-
-        def read(db: SyncDatabase) -> list[RawBSONDocument]:
-            events = db.get_collection(EVENTS, codec_options=options)
-            found: Any = events.find({"_id": {"$gt": after}}, sort=[("_id", 1)], limit=SCAN_BATCH)
-            return list(found)
-
-        while batch := await self._log.mongo.run(read):
-            yield batch
-            after = batch[-1]["_id"]
-
-    def _check(self, raw: RawBSONDocument, before: Head) -> tuple[Head, Recorded | None]:
-        stored: Document = bson.decode(raw.raw, CODEC)
-        position = stored["_id"]
-        self.events += 1
-        if position != before.position + 1:
-            self._report(f"positions are missing after {before.position}", position)
-        stream, version = stored.get("stream", ""), stored.get("version", 0)
-        self._versions[stream] += 1
-        if version != self._versions[stream]:
-            expected = self._versions[stream]
-            self._report(f"{stream} has version {version}, not {expected}", position)
-            self._versions[stream] = version if isinstance(version, int) else expected
-        digest = holds(before.hash, bytes(raw.raw))
-        if digest is None:
-            self._report("the hash chain is broken: changed, or its predecessor is", position)
-            digest = bytes(stored.get("hash", GENESIS))
-        head = Head(position=position, hash=digest)
-        try:
-            return head, self._log.decoded(stored)
-        except (Unreadable, KeyError) as error:
-            self._report(f"cannot be decoded: {error}", position)
-            return head, None
-
-    async def _check_head(self, end: Head) -> None:
-        head = await self._log.head()
-        if head.position < end.position or (
-            head.position == end.position and head.hash != end.hash
-        ):
-            self._report("the counter does not end where the log does", end.position)
-        elif head.position > end.position and not await self._log.stored(end.position, limit=1):
-            self._report(f"the log is cut: the counter is at {head.position}", end.position)
-        stray = {"_id": {"$not": {"$type": "number"}}}  # no reader sees it, but a decider would
-        for event in await self._log.mongo.run(lambda db: list(db[EVENTS].find(stray))):
-            self._report("an event without a position", event["_id"])
+    # -- folding again
 
     def _fold(self, events: Sequence[Recorded]) -> None:
         for folder in self._folders:
@@ -129,45 +129,90 @@ class Verification:
             changed, failed = folder.fold(touched)
             folder.hold(changed)
             self._folded[folder.projection.name].update(changed)
-            for parked in failed:
-                self._report(f"cannot be folded: {parked.error}", f"{parked.key}@{parked.position}")
+            for one in failed:
+                folder.parked[one.key] = one.position
+                self._report(f"cannot be folded at {one.position}: {one.error}", _place(one))
 
-    async def _compare(self, name: str, generation: int, parked: set[tuple[str, str]]) -> None:
-        collection = collection_of(name, generation)
-        expected = {
-            key: _as_read(document_of(key, view, position))
-            for key, (view, position) in self._folded.pop(name).items()
-            if view is not None and (name, key) not in parked
-        }
-        stored = await self._log.mongo.run(lambda db: list(db[collection].find()))
+    async def _folded_to_few(self, reached: int) -> int:
+        """Fold what has been projected meanwhile, but for a few events; the position come to."""
+        while True:
+            now = (await self._log.mongo.run(checkpoint_of)).position
+            if now - reached <= FEW:
+                return reached
+            async for events in self._log.scan(reached, now):
+                self._fold(events)
+            reached = now
+
+    # -- comparing
+
+    def _compare(self, db: SyncDatabase, reached: int) -> list[Difference]:
+        """How the documents differ, all read at one moment."""
+        with db.client.start_session(snapshot=True) as session:
+            at = checkpoint_of(db, session)
+            self.compared_at = at.position
+            if at.position > self.end.position and not self._is_there(db, at.position):
+                self._report(f"the read models are at {at.position}", "beyond the end of the log")
+            self._fold(self._log.read_within(db, session, reached, at.position))
+            self._tell_parked(db, session)
+            return [
+                found
+                for folder in self._folders
+                for found in self._compare_one(db, session, folder, at)
+            ]
+
+    def _is_there(self, db: SyncDatabase, position: int) -> bool:
+        """Whether the log has grown to there meanwhile."""
+        return db[EVENTS].find_one({"_id": position}) is not None
+
+    def _tell_parked(self, db: SyncDatabase, session: Session) -> None:
+        folders = {folder.projection.name: folder for folder in self._folders}
+        for row in db[PARKED].find(session=session):
+            self._report(f"parked: {row['error']}", f"{row['projection']}/{row['key']}")
+            if folder := folders.get(row["projection"]):
+                folder.parked[row["key"]] = row["position"]
+
+    def _compare_one(
+        self, db: SyncDatabase, session: Session, folder: Folder, at: Checkpoint
+    ) -> Iterable[Difference]:
+        name, version = folder.projection.name, folder.projection.version
+        if at.versions.get(name) != version:
+            self.building.append(name)
+            return
+        folded = self._folded.pop(name)
+        stored = db[collection_of(name, at.generations[name])].find(session=session)
         for document in stored:
             self.documents += 1
             key = document["_id"]
-            if (name, key) in parked:
-                continue
-            wanted = expected.pop(key, None)
-            if wanted is None:
-                self._report("a document that the log does not explain", f"{name}/{key}")
-            elif wanted != document:
-                fields = ", ".join(_differing(wanted, document))
-                self._report(
-                    f"differs in {fields}; last event at {wanted['position']}", f"{name}/{key}"
-                )
-        for key in expected:
-            self._report("a document is missing", f"{name}/{key}")
+            view, position = folded.pop(key, (None, 0))
+            expected = None if view is None else as_read(document_of(key, view, position))
+            found = difference(name, key, at.position, expected, document)
+            if found and key not in folder.parked:
+                yield found
+        for key, (view, position) in folded.items():
+            if view is not None and key not in folder.parked:
+                expected = as_read(document_of(key, view, position))
+                if missing := difference(name, key, at.position, expected, None):
+                    yield missing
+
+    async def _tell(self, found: Sequence[Difference]) -> None:
+        projections = {folder.projection.name: folder.projection for folder in self._folders}
+        for name, group in groupby(found, key=attrgetter("projection")):
+            of_one = list(group)
+            with suppress(Unreadable):  # that has been told; then no event can be named
+                first = await explained(self._log, projections[name], of_one[:MOST_EXPLAINED])
+                of_one = [*first, *of_one[MOST_EXPLAINED:]]
+            for each in map(shortened, of_one):
+                self._report(str(each), _place(each))
 
 
-def _as_read(document: Document) -> Document:
-    """The document as the store gives it back: tuples are lists then, for instance."""
-    return bson.decode(bson.encode(document), CODEC)
+def _place(found: Any) -> str:
+    return f"{found.projection}/{found.key}"
 
 
-def _differing(wanted: Document, found: Document) -> Iterable[str]:
-    return sorted(f for f in wanted.keys() | found.keys() if wanted.get(f) != found.get(f))
-
-
-async def verify(log: Log, projections: Sequence[Projection]) -> Verification:
+async def verify(
+    log: Log, projections: Sequence[Projection], laws: Sequence[Law] = ()
+) -> Verification:
     """Check everything; what was found is in `problems`."""
-    verification = Verification(log, projections)
+    verification = Verification(log, projections, laws)
     await verification.run()
     return verification

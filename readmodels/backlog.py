@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, assert_never
 from domain.decider import message
 from domain.order import OrderCancelled, OrderLinesDispatched, OrderPlaced
 from domain.recorded import Recorded
-from readmodels.projection import Projection, field_of, index
+from readmodels.projection import Projection, field_of, index, own_stream
 
 
 @message
@@ -158,6 +158,7 @@ BACKLOG: Final = Projection(
     events=(OrderPlaced, OrderCancelled, OrderLinesDispatched),
     keys=field_of("order_id"),
     evolve=evolve,
+    streams=own_stream,
     indexes=(
         index("segment", "placed_on"),
         index("placed_on"),

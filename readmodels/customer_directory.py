@@ -18,7 +18,7 @@ from domain.customer import (
 from domain.decider import message
 from domain.recorded import Recorded
 from readmodels.page import FIRST_PAGE, Condition, Field, Op, Page, Select, Sort, select
-from readmodels.projection import Projection, field_of, index
+from readmodels.projection import Projection, field_of, index, own_stream
 from readmodels.words import folded, words
 
 
@@ -106,5 +106,6 @@ CUSTOMER_DIRECTORY: Final = Projection(
     events=get_args(Event),
     keys=field_of("customer_id"),
     evolve=evolve,
+    streams=own_stream,
     indexes=tuple(map(index, FIELDS)),
 )

@@ -75,7 +75,7 @@ def flow_edges(events: tuple[type, ...]) -> Projection[FlowEdge]:
     """The read model over all events of a domain."""
     return Projection(
         name="flow_edges",
-        version=1,
+        version=2,
         view=FlowEdge,
         events=events,
         keys=keys,

@@ -22,7 +22,7 @@ from domain.order import (
 from domain.order_line import Line, Progress
 from domain.recorded import Recorded
 from readmodels.order_status import OrderStatus, status_of
-from readmodels.projection import Projection, field_of, index
+from readmodels.projection import Projection, field_of, index, own_stream
 from readmodels.wording import sentence
 
 
@@ -193,5 +193,6 @@ ORDER_DETAILS: Final = Projection(
     events=get_args(Event),
     keys=field_of("order_id"),
     evolve=evolve,
+    streams=own_stream,
     indexes=(index("position"), index("customer_id", "position")),
 )

@@ -20,7 +20,7 @@ from domain.order import (
 from domain.recorded import Recorded
 from readmodels.order_status import OrderStatus, status_of
 from readmodels.page import FIRST_PAGE, Condition, Field, Page, Select, Sort, select
-from readmodels.projection import Projection, field_of, index
+from readmodels.projection import Projection, field_of, index, own_stream
 
 
 @message
@@ -128,6 +128,7 @@ ORDER_LIST: Final = Projection(
     events=get_args(Event),
     keys=field_of("order_id"),
     evolve=evolve,
+    streams=own_stream,
     indexes=(
         index("customer_id", "placed_at"),
         index("status", "placed_at"),

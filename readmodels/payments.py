@@ -27,7 +27,7 @@ from domain.payment import (
 )
 from domain.recorded import Recorded
 from readmodels.page import FIRST_PAGE, Condition, Field, Page, Select, Sort, select
-from readmodels.projection import Projection, field_of, index
+from readmodels.projection import Projection, field_of, index, own_stream
 
 
 class PaymentStatus(Enum):
@@ -139,6 +139,7 @@ PAYMENTS: Final = Projection(
     events=get_args(Event),
     keys=field_of("payment_id"),
     evolve=evolve,
+    streams=own_stream,
     indexes=(
         index("order_id"),
         index("customer_id", "requested_at"),

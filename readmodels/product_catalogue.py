@@ -1,6 +1,7 @@
 """Product catalogue: what can be ordered, at which price, and how much of it is free?
 
-1. Stock may arrive before its product is added: such a document is kept, but not listed.
+1. A product is listed once it has a price.
+2. Stock may arrive before its product is added: such a document is kept, but not listed.
 """
 
 from collections.abc import Sequence
@@ -12,13 +13,13 @@ from domain.money import Money
 from domain.product import (
     ProductAdded,
     ProductDiscontinued,
+    ProductPriced,
     ProductRenamed,
-    ProductRepriced,
 )
 from domain.recorded import Recorded
 from readmodels.page import FIRST_PAGE, Condition, Field, Op, Page, Select, Sort, select
 from readmodels.projection import Index, Projection, field_of, index
-from readmodels.stock_change import STOCK_MOVED, StockMoved, stock_change
+from readmodels.stock_change import STOCK_MOVED, StockMoved, stock_change, streams_of_product
 from readmodels.words import folded, words
 
 
@@ -41,7 +42,7 @@ class ProductListed:
     version: int = 0
 
 
-ProductChanged: TypeAlias = ProductAdded | ProductRepriced | ProductRenamed | ProductDiscontinued
+ProductChanged: TypeAlias = ProductAdded | ProductPriced | ProductRenamed | ProductDiscontinued
 
 
 def evolve(product: ProductListed | None, recorded: Recorded, sku: str) -> ProductListed | None:
@@ -61,12 +62,9 @@ def _moved(product: ProductListed, event: StockMoved) -> ProductListed:
 def _changed(product: ProductListed, event: ProductChanged) -> ProductListed:
     match event:
         case ProductAdded():
-            added = replace(
-                product, listed=True, brand=event.brand, price=event.price, tax=event.tax
-            )
-            return _called(added, event.name)
-        case ProductRepriced():
-            return replace(product, price=event.price)
+            return _called(replace(product, brand=event.brand, tax=event.tax), event.name)
+        case ProductPriced():
+            return replace(product, listed=True, price=event.price)
         case ProductRenamed():
             return _called(product, event.name)
         case ProductDiscontinued():
@@ -109,10 +107,11 @@ def _indexes() -> tuple[Index, ...]:
 
 PRODUCT_CATALOGUE: Final = Projection(
     name="product_catalogue",
-    version=1,
+    version=2,
     view=ProductListed,
     events=(*get_args(ProductChanged), *STOCK_MOVED),
     keys=field_of("sku"),
     evolve=evolve,
+    streams=streams_of_product,
     indexes=_indexes(),
 )

@@ -22,7 +22,11 @@ Index: TypeAlias = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True)
 class Projection(Generic[V]):
-    """One read model. A changed fold or shape gets a new `version`, which starts a rebuild."""
+    """One read model. A changed fold or shape gets a new `version`, which starts a rebuild.
+
+    `streams(key)` names the streams that hold every event which touches the document; None where
+    the key does not tell. They may hold other events, too.
+    """
 
     name: str
     version: int
@@ -31,6 +35,7 @@ class Projection(Generic[V]):
     keys: Callable[[Recorded], Iterable[str]]
     evolve: Callable[[V | None, Recorded, str], V | None]
     indexes: tuple[Index, ...] = ()
+    streams: Callable[[str], tuple[str, ...]] | None = None
 
     def touched(self, recorded: Recorded) -> Iterable[str]:
         """The keys that the event touches; none where it is not listened to."""
@@ -48,6 +53,11 @@ def field_of(name: str) -> Callable[[Recorded], tuple[str, ...]]:
     """The `keys` of a read model whose documents are named by one field of the events."""
 
     return lambda recorded: (getattr(recorded.event, name),)
+
+
+def own_stream(key: str) -> tuple[str, ...]:
+    """The `streams` of a read model whose documents are named after an aggregate each."""
+    return (key,)
 
 
 def index(*fields: str) -> Index:

@@ -17,7 +17,7 @@ from domain.shipment import (
     ShipmentSent,
 )
 from readmodels.page import FIRST_PAGE, Condition, Field, Page, Select, Sort, select
-from readmodels.projection import Projection, field_of, index
+from readmodels.projection import Projection, field_of, index, own_stream
 
 
 class ShipmentStatus(Enum):
@@ -122,5 +122,6 @@ SHIPMENTS: Final = Projection(
     events=get_args(Event),
     keys=field_of("shipment_id"),
     evolve=evolve,
+    streams=own_stream,
     indexes=(index("order_id"), index("status", "booked_at"), index("booked_at")),
 )

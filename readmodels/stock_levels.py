@@ -14,7 +14,7 @@ from domain.recorded import Recorded
 from domain.stock_item import REORDER_LEVEL, ReorderLevelSet
 from readmodels.page import FIRST_PAGE, Condition, Field, Page, Select, Sort, select
 from readmodels.projection import Projection, field_of, index
-from readmodels.stock_change import STOCK_MOVED, StockMoved, stock_change
+from readmodels.stock_change import STOCK_MOVED, StockMoved, stock_change, streams_of_product
 
 
 @message
@@ -94,5 +94,6 @@ STOCK_LEVELS: Final = Projection(
     ),
     keys=field_of("sku"),
     evolve=evolve,
+    streams=streams_of_product,
     indexes=(index("sku"), index("low", "sku"), index("available"), index("on_hand")),
 )

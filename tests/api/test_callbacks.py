@@ -160,7 +160,7 @@ async def test_the_answer_and_its_callback_are_one_command(shop: Shop) -> None:
         assert key == asked.meta.event_id
         return command_of(asked, told).command
 
-    carry = caller(shop.handler, PAYMENT_PROVIDER, call)
+    carry = caller(shop.handler, PAYMENT_PROVIDER, call, shop.log.codec)
     body = callback(asked.meta.event_id)
     outcomes = await asyncio.gather(carry(row), shop.told(body), carry(row), shop.told(body))
     assert outcomes[0] == outcomes[2] == Done()
@@ -175,7 +175,7 @@ async def test_the_sandbox_answers_and_calls_back(shop: Shop, tmp_path: Path, ca
         open_http_gateway("test provider", running.url, KEY, patience) as gateway,
     ):
         provider = PaymentProvider(gateway, shop.url)
-        carry = caller(shop.handler, PAYMENT_PROVIDER, provider.call)
+        carry = caller(shop.handler, PAYMENT_PROVIDER, provider.call, shop.log.codec)
         asked = await shop.asked(card)
         assert await carry(row_of(asked)) == Done()
         capture = CapturePayment(payment_id=PAYMENT, capture_id="capture-1", amount=700, at=AT)

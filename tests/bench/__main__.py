@@ -14,8 +14,10 @@ from infra.embedded import embedded_mongod
 from infra.garbage import collect_rarely
 from tests.bench.chaining import chaining
 from tests.bench.figures import Figure, table
+from tests.bench.loading import loading
 from tests.bench.place import Place
 from tests.bench.pushing import pushing
+from tests.bench.remembering import remembering
 from tests.bench.scanning import rebuilding
 from tests.bench.serving import serving
 from tests.bench.writing import append, hot_product
@@ -26,9 +28,11 @@ BENCHES: Final[dict[str, Bench]] = {
     "append": append,
     "hot": hot_product,
     "rebuild": rebuilding,
+    "past": remembering,
     "http": serving,
     "push": pushing,
     "chain": chaining,
+    "load": loading,
 }
 
 

@@ -19,6 +19,7 @@ from infra.log import EVENTS, Log
 from infra.mongo import SyncDatabase
 from infra.projector import Projector
 from infra.rebuild import prepare_read_models, rebuild
+from readmodels.order_details import ORDER_DETAILS
 from readmodels.order_list import ORDER_LIST
 from readmodels.registry import PROJECTIONS
 from tests.bench.figures import Figure, in_turns, rate
@@ -57,7 +58,14 @@ async def rebuilding(place: Place) -> list[Figure]:
         async def all_dicts() -> float:
             return await rate(lambda: scanned_by_driver(log, {}))
 
+        async def together() -> float:
+            return await rate(lambda: rebuilt_together(log))
+
+        async def one_by_one() -> float:
+            return await rate(lambda: rebuilt_one_by_one(log))
+
         ours, plain, raw_bytes = await in_turns(rebuilt, dicts, raw)
+        both, single = await in_turns(together, one_by_one)
         scan, whole = await in_turns(scanned, all_dicts)
     return [
         Figure(
@@ -74,6 +82,13 @@ async def rebuilding(place: Place) -> list[Figure]:
             unit="events/s",
             other=raw_bytes,
             against="the same as raw BSON",
+        ),
+        Figure(
+            what="order list and details rebuilt side by side",
+            value=both,
+            unit="events/s",
+            other=single,
+            against="one after the other",
         ),
         Figure(
             what="scan of the log, decoded",
@@ -118,6 +133,21 @@ async def rebuilt_from(log: Log) -> int:
     """The number of events that the read model listens to."""
     await rebuild(log, ORDER_LIST)
     return len(LIFE) * ORDERS
+
+
+SIDE_BY_SIDE: Final = (ORDER_LIST, ORDER_DETAILS)
+
+
+async def rebuilt_together(log: Log) -> int:
+    """The number of events of the log, once for each read model."""
+    await asyncio.gather(*(rebuild(log, each) for each in SIDE_BY_SIDE))
+    return len(SIDE_BY_SIDE) * (await log.head()).position
+
+
+async def rebuilt_one_by_one(log: Log) -> int:
+    for each in SIDE_BY_SIDE:
+        await rebuild(log, each)
+    return len(SIDE_BY_SIDE) * (await log.head()).position
 
 
 async def scanned_by_log(log: Log) -> int:

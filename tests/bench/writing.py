@@ -125,7 +125,7 @@ async def load_decide_append(log: Log, command: Any) -> None:
     events, name = log.mongo.db["naive"], stream(command.sku)
     for attempt in count(1):
         stored = await events.find({"stream": name}, sort=[("version", 1)]).to_list(None)
-        state = STOCK_ITEM.fold(log.codec.decode(doc["type"], doc["data"]) for doc in stored)
+        state = STOCK_ITEM.fold(log.codec.decode(doc["type"], 1, doc["data"])[0] for doc in stored)
         [event] = STOCK_ITEM.decide(command, state)
         new = naive_document(name, len(stored) + 1, event, command)
         try:

@@ -40,11 +40,17 @@ from domain.order_line import (
     LineUnknown,
     LineWanted,
 )
-from domain.product import ProductAdded, ProductDiscontinued, ProductIsDiscontinued, ProductUnknown
+from domain.product import (
+    ProductAdded,
+    ProductDiscontinued,
+    ProductIsDiscontinued,
+    ProductPriced,
+    ProductUnknown,
+)
 from domain.shipment import SendShipment, ShipmentBooked, ShipmentSent, ShipmentUnknown
 from domain.stock_item import (
     InsufficientStock,
-    StockDespatched,
+    StockDispatched,
     StockReceived,
     StockReleased,
     StockReserved,
@@ -66,16 +72,17 @@ REGISTERED = CustomerRegistered(
     at=AT,
 )
 SUSPENDED = CustomerSuspended(customer_id=CUSTOMER_ID, reason="unpaid bills", at=AT)
-KETTLE = ProductAdded(
-    sku="A",
-    name="Kettle",
-    brand="Brew",
-    price=Money(amount=1_000, currency="EUR"),
-    tax=1_900,
-    at=AT,
+TEN = Money(amount=1_000, currency="EUR")
+FIVE = Money(amount=500, currency="EUR")
+KETTLE = (
+    ProductAdded(sku="A", name="Kettle", brand="Brew", tax=1_900, at=AT),
+    ProductPriced(sku="A", price=TEN, was=None, at=AT),
 )
-TEA = replace(KETTLE, sku="B", name="Tea", price=Money(amount=500, currency="EUR"), tax=700)
-CATALOGUE: Past = {"product-A": [KETTLE], "product-B": [TEA]}
+TEA = (
+    ProductAdded(sku="B", name="Tea", brand="Brew", tax=700, at=AT),
+    ProductPriced(sku="B", price=FIVE, was=None, at=AT),
+)
+CATALOGUE: Past = {"product-A": KETTLE, "product-B": TEA}
 SHOP: Past = {CUSTOMER_ID: [REGISTERED], **CATALOGUE}
 
 PLACE = PlaceOrder(
@@ -146,8 +153,8 @@ def reserved(sku: str, quantity: int, order_id: str = ORDER_ID) -> StockReserved
     return StockReserved(sku=sku, order_id=order_id, quantity=quantity, at=AT)
 
 
-def despatched(sku: str, quantity: int, *, of_them_reserved: int) -> StockDespatched:
-    return StockDespatched(
+def despatched(sku: str, quantity: int, *, of_them_reserved: int) -> StockDispatched:
+    return StockDispatched(
         sku=sku, order_id=ORDER_ID, quantity=quantity, reserved=of_them_reserved, at=AT
     )
 
@@ -238,7 +245,7 @@ def test_a_suspended_customer_cannot_order() -> None:
 
 def test_all_that_keeps_an_order_from_being_placed_is_told_at_once() -> None:
     gone = ProductDiscontinued(sku="B", reason="no longer made", at=AT)
-    given_streams(PLACE_ORDER, {"product-B": [TEA, gone]}).when(PLACE).then_refused(
+    given_streams(PLACE_ORDER, {"product-B": [*TEA, gone]}).when(PLACE).then_refused(
         CustomerUnknown(customer_id=CUSTOMER_ID),
         ProductUnknown(sku="A", path=("lines", "0", "sku")),
         ProductIsDiscontinued(sku="B", path=("lines", "1", "sku")),

@@ -117,7 +117,7 @@ def real(source: str, target: str, by: str) -> Edge:
 
 
 def test_what_nobody_declared_is_reported_with_who_did_it() -> None:
-    hidden = real("ProductRepriced", "CountStock", "hidden")
+    hidden = real("ProductPriced", "CountStock", "hidden")
     report = compare(DECLARED, [*DECLARED.edges, hidden])
     assert report.undeclared == (hidden,)
     assert not report.cycles

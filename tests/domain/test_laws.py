@@ -31,7 +31,7 @@ from domain.stock_item import (
     CountStock,
     DespatchStock,
     ReceiveStock,
-    StockDespatched,
+    StockDispatched,
     StockItem,
 )
 from tests.domain.values import LAW, MOST_STORED, commands, lives, messages, stories
@@ -286,7 +286,7 @@ def test_every_line_leaves_the_stock_once_and_no_more_is_kept_than_waits(story: 
             for line, step in zip(order.lines, order.progress, strict=True):
                 (waits if step is Progress.ORDERED else gone)[stream, line.sku] += line.quantity
         for event in events:
-            if isinstance(event, StockDespatched):
+            if isinstance(event, StockDispatched):
                 left[event.order_id, event.sku] += event.quantity
     assert left == gone
     for sku in ("A", "B"):
@@ -320,6 +320,6 @@ def test_a_joint_decision_repeated_adds_nothing_or_is_refused(
 def test_the_law_of_lines_is_tried_on_lines_that_leave() -> None:
     find(
         days_of_a_shop(),
-        lambda story: any(isinstance(e, StockDespatched) for s in lived(story).values() for e in s),
+        lambda story: any(isinstance(e, StockDispatched) for s in lived(story).values() for e in s),
         settings=ONCE,
     )

@@ -17,8 +17,8 @@ from domain.product import (
     ProductAlreadyAdded,
     ProductDiscontinued,
     ProductIsDiscontinued,
+    ProductPriced,
     ProductRenamed,
-    ProductRepriced,
     ProductUnknown,
     RenameProduct,
     RepriceProduct,
@@ -31,32 +31,34 @@ PRICE = Money(amount=1_999, currency="EUR")
 DEARER = Money(amount=2_499, currency="EUR")
 
 ADD = AddProduct(sku="A", name="Kettle", brand="Brew", price=PRICE, tax=1_900, at=AT)
-ADDED = ProductAdded(sku="A", name="Kettle", brand="Brew", price=PRICE, tax=1_900, at=AT)
+ADDED = ProductAdded(sku="A", name="Kettle", brand="Brew", tax=1_900, at=AT)
+PRICED = ProductPriced(sku="A", price=PRICE, was=None, at=AT)
 REPRICE = RepriceProduct(sku="A", price=DEARER, at=AT)
-REPRICED = ProductRepriced(sku="A", price=DEARER, was=PRICE, at=AT)
+REPRICED = ProductPriced(sku="A", price=DEARER, was=PRICE, at=AT)
 RENAME = RenameProduct(sku="A", name="Big kettle", at=AT)
 RENAMED = ProductRenamed(sku="A", name="Big kettle", was="Kettle", at=AT)
 DISCONTINUE = DiscontinueProduct(sku="A", reason="no longer made", at=AT)
 DISCONTINUED = ProductDiscontinued(sku="A", reason="no longer made", at=AT)
 
 
-def test_a_product_can_be_added() -> None:
-    given(PRODUCT).when(ADD).then(ADDED)
+def test_a_product_can_be_added_with_its_price() -> None:
+    given(PRODUCT).when(ADD).then(ADDED, PRICED)
 
 
 def test_a_product_needs_no_brand_and_no_tax_and_may_be_free() -> None:
     free = Money(amount=0, currency="EUR")
     given(PRODUCT).when(AddProduct(sku="B", name="Leaflet", price=free, at=AT)).then(
-        ProductAdded(sku="B", name="Leaflet", brand="", price=free, tax=0, at=AT)
+        ProductAdded(sku="B", name="Leaflet", brand="", tax=0, at=AT),
+        ProductPriced(sku="B", price=free, was=None, at=AT),
     )
 
 
 def test_adding_again_with_the_same_facts_changes_nothing() -> None:
-    given(PRODUCT, ADDED).when(replace(ADD, at=LATER)).then_nothing()
+    given(PRODUCT, ADDED, PRICED).when(replace(ADD, at=LATER)).then_nothing()
 
 
 def test_adding_again_does_not_bring_a_discontinued_product_back() -> None:
-    given(PRODUCT, ADDED, DISCONTINUED).when(ADD).then_nothing()
+    given(PRODUCT, ADDED, PRICED, DISCONTINUED).when(ADD).then_nothing()
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_adding_again_does_not_bring_a_discontinued_product_back() -> None:
     ],
 )
 def test_adding_again_with_other_facts_is_refused(other: AddProduct) -> None:
-    given(PRODUCT, ADDED).when(other).then_refused(ProductAlreadyAdded(sku="A"))
+    given(PRODUCT, ADDED, PRICED).when(other).then_refused(ProductAlreadyAdded(sku="A"))
 
 
 def test_all_that_is_wrong_with_a_new_product_is_told_at_once() -> None:
@@ -101,54 +103,58 @@ def test_only_a_product_of_the_catalogue_can_be_changed(command: Command) -> Non
 
 
 def test_a_product_can_be_repriced_and_the_old_price_is_kept() -> None:
-    given(PRODUCT, ADDED).when(REPRICE).then(REPRICED)
+    given(PRODUCT, ADDED, PRICED).when(REPRICE).then(REPRICED)
 
 
 def test_the_same_price_is_not_news() -> None:
-    given(PRODUCT, ADDED, REPRICED).when(REPRICE).then_nothing()
+    given(PRODUCT, ADDED, PRICED, REPRICED).when(REPRICE).then_nothing()
 
 
 def test_a_price_keeps_its_currency() -> None:
     dollars = replace(REPRICE, price=Money(amount=2_499, currency="USD"))
-    given(PRODUCT, ADDED).when(dollars).then_refused(PriceCurrencyDiffers(sku="A", currency="EUR"))
+    given(PRODUCT, ADDED, PRICED).when(dollars).then_refused(
+        PriceCurrencyDiffers(sku="A", currency="EUR")
+    )
 
 
 def test_a_new_price_must_be_in_range() -> None:
     owed = replace(REPRICE, price=Money(amount=-1, currency="EUR"))
-    given(PRODUCT, ADDED).when(owed).then_refused(
+    given(PRODUCT, ADDED, PRICED).when(owed).then_refused(
         AmountOutOfRange(amount=-1, currency="EUR", path=("price",))
     )
 
 
 def test_a_product_can_be_renamed_and_the_old_name_is_kept() -> None:
-    given(PRODUCT, ADDED).when(RENAME).then(RENAMED)
+    given(PRODUCT, ADDED, PRICED).when(RENAME).then(RENAMED)
 
 
 def test_the_same_name_is_not_news() -> None:
-    given(PRODUCT, ADDED, RENAMED).when(RENAME).then_nothing()
+    given(PRODUCT, ADDED, PRICED, RENAMED).when(RENAME).then_nothing()
 
 
 def test_a_product_keeps_having_a_name() -> None:
-    given(PRODUCT, ADDED).when(replace(RENAME, name=" ")).then_refused(TextInvalid)
+    given(PRODUCT, ADDED, PRICED).when(replace(RENAME, name=" ")).then_refused(TextInvalid)
 
 
 def test_a_product_can_be_discontinued_for_a_reason() -> None:
-    given(PRODUCT, ADDED).when(DISCONTINUE).then(DISCONTINUED)
-    given(PRODUCT, ADDED).when(replace(DISCONTINUE, reason="")).then_refused(TextInvalid)
+    given(PRODUCT, ADDED, PRICED).when(DISCONTINUE).then(DISCONTINUED)
+    given(PRODUCT, ADDED, PRICED).when(replace(DISCONTINUE, reason="")).then_refused(TextInvalid)
 
 
 def test_discontinuing_twice_is_not_news() -> None:
-    given(PRODUCT, ADDED, DISCONTINUED).when(DISCONTINUE).then_nothing()
+    given(PRODUCT, ADDED, PRICED, DISCONTINUED).when(DISCONTINUE).then_nothing()
 
 
 @pytest.mark.parametrize("command", [REPRICE, RENAME])
 def test_a_discontinued_product_cannot_be_changed(command: Command) -> None:
-    given(PRODUCT, ADDED, DISCONTINUED).when(command).then_refused(ProductIsDiscontinued(sku="A"))
+    given(PRODUCT, ADDED, PRICED, DISCONTINUED).when(command).then_refused(
+        ProductIsDiscontinued(sku="A")
+    )
 
 
 def test_what_is_not_of_a_product_is_a_mistake_and_not_a_refusal() -> None:
     foreign: Any = object()
     with pytest.raises(AssertionError):
-        PRODUCT.decide(foreign, PRODUCT.fold([ADDED]))
+        PRODUCT.decide(foreign, PRODUCT.fold([ADDED, PRICED]))
     with pytest.raises(AssertionError):
         PRODUCT.evolve(PRODUCT.initial, foreign)

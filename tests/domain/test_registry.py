@@ -15,7 +15,13 @@ from domain.decider import Decider, DomainError, code_of
 from domain.registry import AGGREGATES, ERRORS, JOINT_DECISIONS
 from tests.domain.values import LAW, messages
 
-MACHINERY = {"domain.decider", "domain.process"}
+MACHINERY = {
+    "domain.decider",
+    "domain.laws",
+    "domain.process",
+    "domain.upcasting",
+    "domain.variant",
+}
 MODULES = [import_module(f"domain.{found.name}") for found in pkgutil.iter_modules(domain.__path__)]
 MESSAGES = [
     kind

@@ -21,7 +21,7 @@ from domain.stock_item import (
     ReserveStock,
     SetReorderLevel,
     StockCounted,
-    StockDespatched,
+    StockDispatched,
     StockItem,
     StockReceived,
     StockReleased,
@@ -45,8 +45,8 @@ def despatch(quantity: int, order_id: str = ONE) -> DespatchStock:
     return DespatchStock(sku="A", order_id=order_id, quantity=quantity, at=AT)
 
 
-def despatched(quantity: int, *, of_them_reserved: int) -> StockDespatched:
-    return StockDespatched(
+def despatched(quantity: int, *, of_them_reserved: int) -> StockDispatched:
+    return StockDispatched(
         sku="A", order_id=ONE, quantity=quantity, reserved=of_them_reserved, at=AT
     )
 

@@ -24,6 +24,7 @@ from pymongo.database import Database
 
 from api.callbacks import PATH as CALLBACKS
 from api.reacting import FOLLOWERS
+from api.runtime import CODEC
 from infra.folding import PARKED, collection_of
 from infra.following import Follower
 from infra.log import COUNTERS, EVENTS
@@ -166,7 +167,8 @@ def _is_told(db: Database[dict[str, Any]], follower: Follower) -> bool:
     """Whether no event waits for it. Its checkpoint passes events of others without a write."""
     place = db[CHECKPOINTS].find_one({"_id": follower.name})
     assert place is not None
-    waits = {"_id": {"$gt": place["position"]}, "type": {"$in": follower.types}}
+    names = CODEC.stored_names(follower.events)
+    waits = {"_id": {"$gt": place["position"]}, "type": {"$in": names}}
     return db[EVENTS].find_one(waits) is None
 
 

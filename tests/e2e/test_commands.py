@@ -306,11 +306,11 @@ async def test_a_failed_validation_is_not_remembered(shop: Shop) -> None:
 
 async def test_a_lost_race_tells_the_current_version(shop: Shop) -> None:
     sku = await shop.product()
-    await shop.staff.done("renameProduct", sku=sku, name="Sencha", expectedVersion=1)
-    lost = await shop.staff.send("renameProduct", sku=sku, name="Gyokuro", expectedVersion=1)
+    await shop.staff.done("renameProduct", sku=sku, name="Sencha", expectedVersion=2)
+    lost = await shop.staff.send("renameProduct", sku=sku, name="Gyokuro", expectedVersion=2)
     assert refusals(lost) == [("VersionConflict", ["expectedVersion"])]
     facts = {name: lost["errors"][0][name] for name in ("stream", "expected", "actual")}
-    assert facts == {"stream": f"product-{sku}", "expected": 1, "actual": 2}
+    assert facts == {"stream": f"product-{sku}", "expected": 2, "actual": 3}
 
 
 async def test_a_thousand_repeats_at_once_are_one_command(shop: Shop) -> None:

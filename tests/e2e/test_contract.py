@@ -15,9 +15,10 @@ TRIED_IN = {
         "test_reports.py",
         "test_order_to_cash_api.py",
         "test_flow.py",
+        "test_generations.py",
     ),
-    "Mutation": ("test_commands.py", "test_order_to_cash_api.py"),
-    "Subscription": ("test_subscriptions.py",),
+    "Mutation": ("test_commands.py", "test_order_to_cash_api.py", "test_generations.py"),
+    "Subscription": ("test_subscriptions.py", "test_generations.py"),
 }
 FIELDS = [
     (kind, name)

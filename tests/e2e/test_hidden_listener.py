@@ -12,7 +12,7 @@ import pytest
 
 from api.command_errors import ERRORS
 from domain.order import OrderLinesDelivered
-from domain.product import ProductRepriced
+from domain.product import ProductRenamed
 from domain.registry import AGGREGATES, JOINT_DECISIONS
 from domain.shipment import RecordArrival
 from domain.stock_item import ReceiveStock
@@ -22,7 +22,7 @@ from infra.log import Log
 from tests.e2e.buying import REPORT, bought, log_of
 from tests.e2e.client import Client, eventually
 from tests.e2e.server import Server, serving
-from tests.e2e.shop import Shop, money
+from tests.e2e.shop import Shop
 
 AT: Final = datetime(2026, 3, 1, tzinfo=UTC)
 STORY: Final = """query ($id: String!) {
@@ -73,13 +73,13 @@ async def test_a_hidden_listener_is_reported_as_an_edge_that_nobody_declared(
     server: Server, shop: Shop, operator: Client
 ) -> None:
     sku = await shop.product()
-    payload = await shop.staff.done("repriceProduct", sku=sku, price=money("12.00"))
+    payload = await shop.staff.done("renameProduct", sku=sku, name="Pot")
     assert (await operator.run(REPORT))["flowReport"]["undeclared"] == []
     async with log_of(server) as log:
         more = ReceiveStock(sku=sku, quantity=1, source="hidden", at=AT)
-        await react(log, f"product-{sku}", ProductRepriced, more)
+        await react(log, f"product-{sku}", ProductRenamed, more)
     report = await found_out(operator)
-    hidden = {"source": "ProductRepriced", "target": "ReceiveStock", "by": "hidden"}
+    hidden = {"source": "ProductRenamed", "target": "ReceiveStock", "by": "hidden"}
     assert report["undeclared"] == [hidden]
     assert report["cycles"] == report["disguised"] == []
     first, second = (await operator.run(STORY, id=payload["receipt"]["commandId"]))["flow"]

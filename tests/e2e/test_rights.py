@@ -36,6 +36,7 @@ EVERYONE: Final = [
     "Query.inbox",
     "Query.payment",
     "Query.shipment",
+    "Query.history",
     "Mutation.changeCustomerAddress",
     "Mutation.changeCustomerContact",
     "Mutation.placeOrder",
@@ -89,11 +90,21 @@ STAFF_ONLY: Final = [
 ]
 OPERATOR_ONLY: Final = [
     "Query.parkedKeys",
+    "Query.differences",
     "Query.declaredFlow",
     "Query.realFlow",
     "Query.flowReport",
     "Query.flow",
+    "Query.generations",
+    "Query.rebuilds",
+    "Mutation.rebuildReadModel",
+    "Mutation.pauseRebuild",
+    "Mutation.resumeRebuild",
+    "Mutation.cancelRebuild",
+    "Mutation.rollbackGeneration",
+    "Mutation.removeGeneration",
     "Subscription.events",
+    "Subscription.rebuildProgress",
 ]
 MAY: Final = {
     **dict.fromkeys(EVERYONE, frozenset(Role)),

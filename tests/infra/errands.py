@@ -250,7 +250,7 @@ class House:
         return sender(self.handler, ERRAND.commands)
 
     def call(self, call: Call) -> Carry:
-        return caller(self.handler, OUTSIDE, call)
+        return caller(self.handler, OUTSIDE, call, self.log.codec)
 
 
 @asynccontextmanager

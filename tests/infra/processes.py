@@ -3,20 +3,32 @@
 python -m tests.infra.processes write URI DATABASE NAME COMMANDS
 python -m tests.infra.processes repeat URI DATABASE COMMAND_ID TIMES
 python -m tests.infra.processes project URI DATABASE BATCH
+python -m tests.infra.processes rebuild URI DATABASE JOB
+python -m tests.infra.processes export URI DATABASE FILE FRAMES
+python -m tests.infra.processes import URI DATABASE FILE FRAMES
 """
 
 import asyncio
 import json
 import os
+import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from infra import log as infra_log
+from infra import shadow
 from infra.answers import Accepted
 from infra.log import Log
 from infra.mongo import open_mongo
+from infra.moving import exporting
+from infra.moving.importing import import_log
 from infra.projector import Projector
+from infra.rebuild import attempt
 from tests.infra import toy
 from tests.infra.parts import a_log, asked, handler_on, running
 
@@ -94,6 +106,37 @@ async def _project(log: Log, batch: int) -> None:
             await asyncio.sleep(0.001)
 
 
+async def _move(log: Log, what: str, file: Path, frames: int) -> None:
+    """Export or import, and be killed after so many frames of ten events."""
+    exporting.BATCH = 10  # type: ignore[misc]  # a small log is enough then
+    left = frames
+
+    def killed(_done: int, _all: int) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if what == "export":
+        await exporting.export_log(log, file, progress=killed)
+    else:
+        await import_log(log, file, killed)
+
+
+async def _rebuild(log: Log, job: str) -> None:
+    """Slowly, so that it can be killed half way."""
+    contents = toy.contents()
+
+    def slowly(view: Any, recorded: Any, key: str) -> Any:
+        time.sleep(0.005)
+        return contents.fold(view, recorded, key)
+
+    shadow.FLUSH = 10  # type: ignore[misc]  # this process is for tests
+    infra_log.SCAN_BATCH = 20  # type: ignore[misc]  # same
+    _say_ready_and_wait()
+    await attempt(log, replace(contents, fold=slowly), job)
+
+
 async def main(what: str, uri: str, database: str, *more: str) -> None:
     async with open_mongo(uri, database) as mongo:
         log = await a_log(mongo)
@@ -102,6 +145,10 @@ async def main(what: str, uri: str, database: str, *more: str) -> None:
                 await _write(log, more[0], int(more[1]))
             case "repeat":
                 await _repeat(log, more[0], int(more[1]))
+            case "export" | "import":
+                await _move(log, what, Path(more[0]), int(more[1]))
+            case "rebuild":
+                await _rebuild(log, more[0])
             case _:
                 await _project(log, int(more[0]))
 

@@ -362,9 +362,8 @@ async def test_8_a_dropped_event_is_named(log: Log) -> None:
     await chained(log)
     await log.mongo.run(lambda db: db[EVENTS].delete_one({"_id": 5}))
     assert await problems(log) == [
-        "6: positions are missing after 4",
+        "6: position 5 is missing",
         "6: a has version 6, not 5",
-        "6: the hash chain is broken: changed, or its predecessor is",
     ]
 
 

@@ -44,7 +44,7 @@ async def test_any_batch_size_gives_the_same_documents(log: Log, handler: Comman
     head = await log.head()
     found = []
     for size in (1, 2, 3, 7, 1000):
-        await prepare_read_models(log, toy.BOTH, "main")
+        await prepare_read_models(log, toy.BOTH)
         await log.mongo.run(_begin_anew)
         projector = Projector(log, toy.BOTH)
         while await projector.run_once(size):

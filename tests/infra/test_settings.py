@@ -62,3 +62,9 @@ def test_yes_and_no(text: str, *, value: bool) -> None:
 def test_what_cannot_be_understood_is_named(name: str, text: str, kind: str) -> None:
     with pytest.raises(SettingInvalid, match=f"^{name}='{text}' is not a valid {kind}$"):
         read_settings({name: text})
+
+
+@pytest.mark.parametrize("text", ["-0.1", "1.5", "nan"])
+def test_the_sampler_cannot_take_more_than_a_core(text: str) -> None:
+    with pytest.raises(SettingInvalid, match="TIDINGS_SAMPLER_SHARE"):
+        read_settings({"TIDINGS_SAMPLER_SHARE": text})

@@ -3,12 +3,16 @@
 (What is done to the chain of the log is in `test_log`.)
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
-from domain.registry import AGGREGATES, ERRORS, JOINT_DECISIONS
+from domain.account import Account, PostEntry, Posting
+from domain.address import Address
+from domain.customer import ChangeCustomerContact, RegisterCustomer, SuspendCustomer
+from domain.registry import AGGREGATES, ERRORS, JOINT_DECISIONS, LAWS
 from domain.stock_item import ReceiveStock
 from infra.chain import chained
 from infra.codec import EventCodec, now
@@ -54,13 +58,20 @@ async def test_an_empty_log_is_well(log: Log, projector: Projector) -> None:
     assert await found(log) == []
 
 
-async def test_the_real_read_models_are_well(mongo: Mongo) -> None:
+@pytest_asyncio.fixture
+async def real(mongo: Mongo) -> AsyncIterator[tuple[Log, CommandHandler]]:
+    """The real domain, with its read models prepared."""
     log = Log(mongo, EventCodec(event for decider in AGGREGATES for event in decider.events))
     await log.prepare()
     await prepare_read_models(log, PROJECTIONS)
     handler = CommandHandler(log, AGGREGATES, JOINT_DECISIONS, ERRORS)
     async with running(handler.run()):
-        await handler.handle(asked(ReceiveStock(sku="A", quantity=50, at=now())))
+        yield log, handler
+
+
+async def test_the_real_read_models_are_well(real: tuple[Log, CommandHandler]) -> None:
+    log, handler = real
+    await handler.handle(asked(ReceiveStock(sku="A", quantity=50, at=now())))
     await Projector(log, PROJECTIONS).run_to_end()
     assert (await verify(log, PROJECTIONS)).problems == []
 
@@ -74,23 +85,26 @@ def changed(collection: str, key: Any, change: Document) -> Callable[[SyncDataba
     [
         (
             changed("rm_contents_1", "b", {"$set": {"marbles": 70}}),
-            "contents/b: differs in marbles; last event at 5",
+            "contents/b: differs: marbles is 70, not 7 (MarblesPut at 5)",
         ),
         (
             changed("rm_contents_1", "b", {"$unset": {"marbles": 1}, "$set": {"extra": 1}}),
-            "contents/b: differs in extra, marbles; last event at 5",
+            (
+                "contents/b: differs: extra is 1, not there (no event); "
+                "marbles is not there, not 7 (MarblesPut at 5)"
+            ),
         ),
         (
             changed("rm_tallies_1", "c", {"$set": {"position": 5}}),
-            "tallies/c: differs in position; last event at 6",
+            "tallies/c: differs: position is 5, not 6 (MarblesPut at 6)",
         ),
         (
             lambda db: db["rm_contents_1"].delete_one({"_id": "c"}),
-            "contents/c: a document is missing",
+            "contents/c: is missing: position is not there, not 6 (MarblesPut at 6)",
         ),
         (
-            lambda db: db["rm_contents_1"].insert_one({"_id": "z", "marbles": 1}),
-            "contents/z: a document that the log does not explain",
+            lambda db: db["rm_contents_1"].insert_one({"_id": "z", "position": 3}),
+            "contents/z: is not explained by the log: position is 3, not there (no event)",
         ),
     ],
     ids=["changed", "fields", "position", "missing", "extra"],
@@ -188,22 +202,86 @@ async def test_an_event_that_cannot_be_folded_is_told(
     await handle_all(handler, [toy.Put(jar="a", note="bad")])
     await projector.run_to_end()
     told = await verify(log, (toy.contents(poison=["bad"]), toy.TALLIES))
-    assert "cannot be folded: ValueError: bad is poison" in {p.what for p in told.problems}
+    assert [(p.where, p.what) for p in told.problems] == [
+        ("contents/a", "cannot be folded at 1: ValueError: bad is poison")
+    ]
 
 
-async def test_a_projector_that_moves_is_told(
+async def test_a_projector_that_moves_meanwhile_does_no_harm(
     log: Log, handler: CommandHandler, projector: Projector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await history(handler, projector)
+    await log.mongo.run(changed("rm_contents_1", "c", {"$set": {"marbles": 70}}))
     verification = Verification(log, toy.BOTH)
-    check = verification._check_head
+    finish = verification._check.finish
 
-    async def meanwhile(end: Any) -> None:
-        await handler.handle(asked(toy.Put(jar="a")))
+    async def meanwhile() -> None:
+        await handle_all(handler, [toy.Put(jar=jar) for jar in "aab"])
         await projector.run_to_end()
-        await check(end)
+        await finish()
 
-    monkeypatch.setattr(verification, "_check_head", meanwhile)
-    assert [problem.what for problem in await verification.run()] == [
-        "the projector moved meanwhile: stop it, or run again"
+    monkeypatch.setattr(verification._check, "finish", meanwhile)
+    (problem,) = await verification.run()
+    assert problem.what == "differs: marbles is 70, not 9 (MarblesPut at 6)"
+
+
+async def test_read_models_beyond_the_end_of_the_log_are_told(
+    log: Log, handler: CommandHandler, projector: Projector
+) -> None:
+    await history(handler, projector)
+
+    def cut(db: SyncDatabase) -> None:
+        last = db[EVENTS].find_one({"_id": 3})
+        assert last is not None
+        db[EVENTS].delete_many({"_id": {"$gt": 3}})
+        db[COUNTERS].update_one({"_id": "log"}, {"$set": {"position": 3, "hash": last["hash"]}})
+
+    await log.mongo.run(cut)
+    assert (await found(log))[0] == "beyond the end of the log: the read models are at 6"
+
+
+async def test_the_event_is_named_that_should_have_set_the_field_not_the_last_one(
+    real: tuple[Log, CommandHandler],
+) -> None:
+    log, handler = real
+    address = Address(street="Mint Lane 1", city="Hull", country="United Kingdom")
+    customer: dict[str, Any] = {"customer_id": "customer-1", "at": now()}
+    for command in (
+        RegisterCustomer(name="Ann", email="ann@example.com", address=address, **customer),
+        ChangeCustomerContact(email="ann@example.org", **customer),
+        SuspendCustomer(reason="unpaid", **customer),
+    ):
+        await handler.handle(asked(command))
+    await Projector(log, PROJECTIONS).run_to_end()
+    wrong = {"$set": {"name": "Bob", "email": "bob@example.com"}}
+    await log.mongo.run(changed("rm_customer_directory_1", "customer-1", wrong))
+    (problem,) = (await verify(log, PROJECTIONS)).problems
+    assert problem.where == "customer_directory/customer-1"
+    assert problem.what == (
+        "differs: email is 'bob@example.com', not 'ann@example.org' (CustomerContactChanged at 2);"
+        " name is 'Bob', not 'Ann' (CustomerRegistered at 1)"
+    )
+
+
+async def test_entries_that_do_not_balance_are_told(real: tuple[Log, CommandHandler]) -> None:
+    log, handler = real
+    debit = Posting(account=Account.RECEIVABLES, amount=100)
+    credit = Posting(account=Account.REVENUE, amount=-100)
+    for number in (1, 2):
+        entry = PostEntry(
+            entry_id=f"entry-{number}",
+            order_id="order-1",
+            text="sold",
+            currency="EUR",
+            postings=(debit, credit),
+            at=now(),
+        )
+        await handler.handle(asked(entry))
+    assert (await verify(log, (), LAWS)).problems == []
+    more = [{"account": "receivables", "amount": 101}, {"account": "revenue", "amount": -100}]
+    await log.mongo.run(lambda db: rechained(db, at(2, "data.postings", more)))
+    told = (await verify(log, (), LAWS)).problems
+    assert [f"{problem.where}: {problem.what}" for problem in told] == [
+        "2: the ledger balances: entry-2 is out of balance by 1 EUR",
+        "the whole log: the ledger balances: all debits and credits in EUR differ by 1",
     ]

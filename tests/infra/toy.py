@@ -171,6 +171,7 @@ class Toy:
     version: int = 1
     events: tuple[type, ...] = (MarblesPut, MarblesTaken)
     indexes: tuple[tuple[tuple[str, int], ...], ...] = ()
+    streams: Any = None
     poison: set[str] = field(default_factory=set)
 
     def evolve(self, view: Any, recorded: Recorded, key: str) -> Any:
@@ -219,6 +220,7 @@ def contents(version: int = 1, poison: Iterable[str] = ()) -> Toy:
         _content,
         version,
         indexes=((("marbles", 1), ("_id", 1)),),
+        streams=lambda key: (stream(key),),
         poison=set(poison),
     )
 

@@ -33,7 +33,7 @@ from domain.payment import (
     PaymentRefunded,
     PaymentVoided,
 )
-from domain.product import ProductAdded, ProductDiscontinued, ProductRenamed, ProductRepriced
+from domain.product import ProductAdded, ProductDiscontinued, ProductPriced, ProductRenamed
 from domain.shipment import ShipmentArrived, ShipmentBooked, ShipmentCalledOff, ShipmentSent
 from tests.readmodels.given import NOON
 
@@ -56,11 +56,9 @@ REACHED = CustomerContactChanged(customer_id="customer-1", email="z@x.org", phon
 SUSPENDED = CustomerSuspended(customer_id="customer-1", reason="unpaid", at=NOON)
 REINSTATED = CustomerReinstated(customer_id="customer-1", at=NOON)
 
-ADDED = ProductAdded(
-    sku="tea", name="Green Tea", brand="Leaf", price=Money(amount=500, currency="EUR"), tax=700,
-    at=NOON,
-)  # fmt: skip
-REPRICED = ProductRepriced(
+ADDED = ProductAdded(sku="tea", name="Green Tea", brand="Leaf", tax=700, at=NOON)
+PRICED = ProductPriced(sku="tea", price=Money(amount=500, currency="EUR"), was=None, at=NOON)
+REPRICED = ProductPriced(
     sku="tea",
     price=Money(amount=600, currency="EUR"),
     was=Money(amount=500, currency="EUR"),

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from itertools import chain, pairwise
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from hypothesis import strategies as st
 
@@ -17,6 +17,8 @@ from domain.registry import AGGREGATES
 from tests.readmodels.events import BERLIN, PARIS
 from tests.readmodels.given import NOON, recorded
 from tests.scenario import decided
+
+T = TypeVar("T")
 
 States: TypeAlias = dict[str, Any]
 """The states at the end of a history, by stream."""
@@ -183,10 +185,13 @@ def _decided(command: Any, states: States) -> list[tuple[str, Any]]:
 
 
 HISTORIES = st.lists(_PASSAGES, max_size=12).map(lambda lists: lived(list(chain(*lists))))
+LONG_HISTORIES = st.lists(_PASSAGES, min_size=20, max_size=30).map(
+    lambda lists: lived(list(chain(*lists)))
+)
 
 
 @st.composite
-def batches(draw: st.DrawFn, events: list[Recorded]) -> list[list[Recorded]]:
+def batches(draw: st.DrawFn, events: list[T]) -> list[list[T]]:
     """The events cut into batches, anyhow."""
     cuts = draw(st.sets(st.integers(0, len(events)), max_size=len(events)))
     edges = [0, *sorted(cuts), len(events)]

@@ -5,7 +5,7 @@ from domain.money import Money
 from domain.stock_item import (
     ReorderLevelSet,
     StockCounted,
-    StockDespatched,
+    StockDispatched,
     StockReceived,
     StockReleased,
     StockReserved,
@@ -28,6 +28,7 @@ from tests.readmodels.events import (
     DISCONTINUED,
     MOVED,
     PARIS,
+    PRICED,
     REACHED,
     REGISTERED,
     REINSTATED,
@@ -40,7 +41,7 @@ from tests.readmodels.given import NOON, given
 RECEIVED = StockReceived(sku="tea", quantity=30, source="", at=NOON)
 RESERVED = StockReserved(sku="tea", order_id="order-1", quantity=18, at=NOON)
 RELEASED = StockReleased(sku="tea", order_id="order-2", quantity=3, at=NOON)
-DESPATCHED = StockDespatched(sku="tea", order_id="order-1", quantity=6, reserved=5, at=NOON)
+DESPATCHED = StockDispatched(sku="tea", order_id="order-1", quantity=6, reserved=5, at=NOON)
 COUNTED = StockCounted(sku="tea", counted=20, was=24, at=NOON)
 LEVEL = ReorderLevelSet(sku="tea", level=9, at=NOON)
 
@@ -99,7 +100,7 @@ def test_customers_come_by_name() -> None:
 
 
 def test_a_product_is_listed_with_what_is_free() -> None:
-    events = (ADDED, REPRICED, RENAMED, RECEIVED, RESERVED)
+    events = (ADDED, PRICED, REPRICED, RENAMED, RECEIVED, RESERVED)
     given(PRODUCT_CATALOGUE, *events).then(
         "tea",
         ProductListed(
@@ -114,7 +115,7 @@ def test_a_product_is_listed_with_what_is_free() -> None:
             available=12,
             search=("sencha",),
             sort_name="sencha",
-            version=3,
+            version=4,
         ),
     )
 
@@ -122,12 +123,16 @@ def test_a_product_is_listed_with_what_is_free() -> None:
 def test_stock_before_the_product_is_kept_and_not_listed() -> None:
     early = given(PRODUCT_CATALOGUE, RECEIVED).document("tea")
     assert (early.listed, early.on_hand) == (False, 30)
-    added = given(PRODUCT_CATALOGUE, RECEIVED, ADDED).document("tea")
+    added = given(PRODUCT_CATALOGUE, RECEIVED, ADDED, PRICED).document("tea")
     assert (added.listed, added.on_hand, added.name) == (True, 30, "Green Tea")
 
 
+def test_a_product_without_a_price_is_not_listed() -> None:
+    assert not given(PRODUCT_CATALOGUE, ADDED).document("tea").listed
+
+
 def test_a_discontinued_product_stays_listed() -> None:
-    gone = given(PRODUCT_CATALOGUE, ADDED, DISCONTINUED).document("tea")
+    gone = given(PRODUCT_CATALOGUE, ADDED, PRICED, DISCONTINUED).document("tea")
     assert (gone.listed, gone.discontinued) == (True, True)
 
 

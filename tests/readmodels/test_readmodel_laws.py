@@ -109,6 +109,19 @@ def test_events_may_be_missing_in_a_branch(
 
 
 @each_read_model
+@EXAMPLES
+@given(history=HISTORIES)
+def test_the_streams_of_a_document_hold_all_its_events(
+    projection: Projection[Any], history: History
+) -> None:
+    if projection.streams is None:
+        return
+    for recorded in history[0]:
+        for key in projection.touched(recorded):
+            assert recorded.stream in projection.streams(key)
+
+
+@each_read_model
 def test_what_is_listened_to_exists(projection: Projection[Any]) -> None:
     known = {event for decider in AGGREGATES for event in decider.events}
     assert set(projection.events) <= known

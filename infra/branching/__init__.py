@@ -1,0 +1,1 @@
+"""The parts that branches are made of (see `infra.branches`)."""
