@@ -77,12 +77,19 @@ class Cause:
 
 @message
 class Fact:
-    """What a story is told. `key` is unique: ids are derived from it."""
+    """What a story is told. `key` is unique: ids are derived from it. The `first` one is that which
+    begins the stream after which the story is named: nothing can have been told before."""
 
     story: str
     event: Any
     key: str
     cause: Cause
+    first: bool = False
+
+    @property
+    def upto(self) -> int:
+        """The position up to which the story is told with it: a deadline comes before an event."""
+        return self.cause.position - isinstance(self.event, DeadlinePassed)
 
 
 @message
@@ -128,12 +135,17 @@ States: TypeAlias = Mapping[str, Any]
 
 @dataclass
 class Reaction:
-    """What a batch of facts comes to. A deadline of None is to be dropped."""
+    """What a batch of facts comes to: the states that have changed, and what is asked for. A
+    deadline of None is to be dropped."""
 
     states: dict[str, tuple[Any, int]] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     deadlines: dict[str, Deadline | None] = field(default_factory=dict)
     parked: dict[str, Parked] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self.states or self.rows or self.deadlines or self.parked)
 
 
 def fact_of(follower: Follower, recorded: Recorded) -> Fact | None:
@@ -150,11 +162,12 @@ def fact_of(follower: Follower, recorded: Recorded) -> Fact | None:
         position=recorded.position,
         trace=meta.trace,
     )
-    return Fact(story=story, event=recorded.event, key=meta.event_id, cause=cause)
+    first = recorded.version == 1 and recorded.stream == story
+    return Fact(story=story, event=recorded.event, key=meta.event_id, cause=cause, first=first)
 
 
 def passed(deadline: Deadline, position: int) -> Fact:
-    """The deadline as its story is told of it, after the event at `position`."""
+    """The deadline as its story is told of it, before the event at `position`."""
     before = deadline.cause
     cause = Cause(
         event_id=before.event_id,
@@ -191,7 +204,8 @@ def react(follower: Follower, states: States, facts: Iterable[Fact], batch: int)
                 deadline=fact.event.name if isinstance(fact.event, DeadlinePassed) else None,
             )
         else:
-            reaction.states[fact.story] = (state, fact.cause.position)
+            if state is not before or actions or isinstance(fact.event, DeadlinePassed):
+                reaction.states[fact.story] = (state, fact.upto)
     return reaction
 
 

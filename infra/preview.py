@@ -174,7 +174,7 @@ class _Run:
             return known
         follower = process_follower(process)
         states = await self._system.log.mongo.run(lambda db: load_states(db, follower, [story]))
-        return states[story]
+        return states[story][0]
 
 
 def _asked(command: Any, process: str, cause: Recorded) -> Request:
