@@ -30,7 +30,6 @@ class Story:
     total: int = 0
     lines: tuple[Line, ...] = ()
     deliver_to: Address | None = None
-    imported: bool = False
     reserved: bool = False
     cancelled: bool = False
     asked_payment: bool = False
@@ -67,6 +66,8 @@ class Story:
 
 
 def evolve(story: Story, event: Any) -> Story:
+    if not story.order_id and not isinstance(event, OrderPlaced):
+        return story  # it has not begun
     match event:
         case OrderPlaced():
             return Story(
@@ -77,7 +78,6 @@ def evolve(story: Story, event: Any) -> Story:
                 total=event.total,
                 lines=event.lines,
                 deliver_to=event.deliver_to,
-                imported=event.imported,
             )
         case OrderReserved():
             return replace(story, reserved=True)

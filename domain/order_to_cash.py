@@ -4,15 +4,14 @@ And back: no stock, declined, no answer in time, cancelled, returned. What was t
 what was authorised is voided, what was captured is refunded, and the ledger knows all of it.
 The table at the end is the flow; the functions above it are its steps.
 
-1. An imported order is history: it is not followed.
+1. An imported order is history: it is not followed, so what happens to it later is of no story.
 2. What is charged with a parcel is the difference of two rounded sums, so that all parcels together
    charge what the order says.
 """
 
 from collections.abc import Iterable
 from datetime import timedelta
-from operator import attrgetter
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from domain.account import Account, PostEntry, Posting
 from domain.checkout import ReleaseOrder, ReserveOrder
@@ -60,14 +59,11 @@ Actions: TypeAlias = Iterable[Action]
 # -- forward
 
 
-def reserve(story: Story, event: OrderPlaced) -> Actions:
-    if not story.imported:
-        yield ReserveOrder(order_id=event.order_id, at=event.at)
+def reserve(_: Story, event: OrderPlaced) -> Actions:
+    yield ReserveOrder(order_id=event.order_id, at=event.at)
 
 
 def authorise(story: Story, event: OrderReserved) -> Actions:
-    if story.imported:  # reserved by hand: it is charged nowhere all the same
-        return
     yield AuthorisePayment(
         payment_id=story.payment_id,
         order_id=event.order_id,
@@ -99,8 +95,6 @@ def book(story: Story, event: OrderConfirmed) -> Actions:
 
 def charge(story: Story, event: OrderLinesDispatched) -> Actions:
     """Invoice the parcel, and capture what it costs."""
-    if story.imported:
-        return
     before = story.sent[: len(story.sent) - len(event.lines)]
     total, net = story.difference(before, event.lines)
     parcel = "-".join(map(str, event.lines))
@@ -161,8 +155,6 @@ def cancel_for_silence(_: Story, event: DeadlinePassed) -> Actions:
 
 
 def undo(story: Story, event: OrderCancelled) -> Actions:
-    if story.imported:
-        return
     yield DropDeadline(name=AUTHORISATION)
     if story.reserved:
         yield ReleaseOrder(order_id=event.order_id, at=event.at)
@@ -186,8 +178,6 @@ def undo_shipment(story: Story, event: ShipmentBooked) -> Actions:
 
 def refund(story: Story, event: OrderLinesReturned) -> Actions:
     """Credit what came back, and refund it."""
-    if story.imported:
-        return
     numbers = tuple(line.number for line in event.lines)
     before = story.returned[: len(story.returned) - len(numbers)]
     total, net = story.difference(before, numbers)
@@ -243,11 +233,21 @@ STEPS: Final[tuple[Step[Story], ...]] = (
     Step(PaymentRefunded, post_refund, (PostEntry,)),
 )
 
+
+def story_of(event: Any) -> str | None:
+    """The order that an event belongs to."""
+    if isinstance(event, OrderPlaced) and event.imported:
+        return None
+    order_id: str = event.order_id
+    return order_id
+
+
 ORDER_TO_CASH: Final[Process[Story]] = Process(
     "order_to_cash",
-    attrgetter("order_id"),
+    story_of,
     Story(),
     evolve,
     STEPS,
     tuple(step.on for step in STEPS if step.on is not DeadlinePassed),
+    begun=lambda story: bool(story.order_id),
 )

@@ -2,8 +2,9 @@
 
 1. A process follows stories; `story_of(event)` says to which one an event belongs, if any.
 2. `evolve(state, event)` is folded first, then the event's steps are asked: `react(state, event)`.
-3. A step names the commands it may send and the deadlines it may set: the declared flow.
-4. Pure, like a decider. What it asks for is idempotent: the same event asks for the same again.
+3. A story that has not begun is not reacted to.
+4. A step names the commands it may send and the deadlines it may set: the declared flow.
+5. Pure, like a decider. What it asks for is idempotent: the same event asks for the same again.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -66,9 +67,12 @@ class Process(Generic[S]):
     steps: tuple[Step[S], ...]
     events: tuple[type, ...]
     """All that it follows: what it reacts to, and what it only remembers."""
+    begun: Callable[[S], bool] = lambda _: True
 
     def react(self, state: S, event: Any) -> list[Action]:
         """What the process asks for after this event, given its state with the event folded in."""
+        if not self.begun(state):
+            return []
         return [
             action
             for step in self.steps

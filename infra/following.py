@@ -75,12 +75,19 @@ class Cause:
 
 @message
 class Fact:
-    """What a story is told. `key` is unique: ids are derived from it."""
+    """What a story is told. `key` is unique: ids are derived from it. The `first` one is that which
+    begins the stream after which the story is named: nothing can have been told before."""
 
     story: str
     event: Any
     key: str
     cause: Cause
+    first: bool = False
+
+    @property
+    def upto(self) -> int:
+        """The position up to which the story is told with it: a deadline comes before an event."""
+        return self.cause.position - isinstance(self.event, DeadlinePassed)
 
 
 @message
@@ -127,12 +134,17 @@ States: TypeAlias = Mapping[str, Any]
 
 @dataclass
 class Reaction:
-    """What a batch of facts comes to. A deadline of None is to be dropped."""
+    """What a batch of facts comes to: the states that have changed, and what is asked for. A
+    deadline of None is to be dropped."""
 
     states: dict[str, tuple[Any, int]] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     deadlines: dict[str, Deadline | None] = field(default_factory=dict)
     parked: dict[str, Parked] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self.states or self.rows or self.deadlines or self.parked)
 
 
 def fact_of(follower: Follower, recorded: Recorded) -> Fact | None:
@@ -152,11 +164,12 @@ def fact_of(follower: Follower, recorded: Recorded) -> Fact | None:
         position=recorded.position,
         trace=meta.trace,
     )
-    return Fact(story=story, event=recorded.event, key=meta.event_id, cause=cause)
+    first = recorded.version == 1 and recorded.stream == story
+    return Fact(story=story, event=recorded.event, key=meta.event_id, cause=cause, first=first)
 
 
 def passed(deadline: Deadline, position: int) -> Fact:
-    """The deadline as its story is told of it, after the event at `position`."""
+    """The deadline as its story is told of it, before the event at `position`."""
     before = deadline.cause
     cause = Cause(
         event_id=before.event_id,
@@ -189,8 +202,8 @@ def _tell(
 ) -> None:
     """Tell one story what happened at one position: all of it, or, where that fails, nothing."""
     story, position = facts[0].story, facts[0].cause.position
-    state = reaction.states.get(story, (states.get(story, follower.initial), 0))[0]
-    asked = Reaction()
+    before = reaction.states.get(story, (states.get(story, follower.initial), 0))[0]
+    state, asked = before, Reaction()
     for fact in facts:
         try:
             if isinstance(state, Exception):  # what is stored of it cannot be read
@@ -207,7 +220,8 @@ def _tell(
                 deadline=fact.event.name if isinstance(fact.event, DeadlinePassed) else None,
             )
             return
-    reaction.states[story] = (state, position)
+    if state is not before or asked or any(isinstance(f.event, DeadlinePassed) for f in facts):
+        reaction.states[story] = (state, facts[0].upto)
     reaction.deadlines |= asked.deadlines
     first = len(reaction.rows)
     reaction.rows += [replace(row, place=first + row.place) for row in asked.rows]

@@ -14,7 +14,7 @@ from domain.process import Gateway
 from infra.codec import EventCodec
 from infra.commands import CommandHandler
 from infra.following import Row
-from infra.outbox import Carry, Later, Outcome, Refused
+from infra.outcomes import Carry, Later, Outcome, Refused
 from infra.sending import command_id_of, outcome, request
 
 CALLS_AT_ONCE: Final = 256

@@ -12,6 +12,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from bson.raw_bson import RawBSONDocument
@@ -29,6 +30,9 @@ COUNTERS: Final = "counters"
 SCAN_BATCH: Final = 5_000
 SCAN_AHEAD: Final = 2
 """Batches that are fetched while one is worked on."""
+RECENT: Final = 2_000
+"""Events kept in memory of those that this process has appended: who follows the log here is told
+without asking for what has just been written."""
 _DUPLICATE: Final = 11000
 
 
@@ -70,6 +74,7 @@ class Log:
         self.codec = codec
         self.appended = 0
         """The last position that this process has appended."""
+        self._recent: deque[Recorded] = deque(maxlen=RECENT)
         self._listeners: list[Callable[[Sequence[NewEvent]], None]] = []
 
     async def prepare(self) -> None:
@@ -120,10 +125,33 @@ class Log:
             return after
 
         after = await self.mongo.transaction(write)
+        self._remember(head, events)
         self.appended = after.position
         for listener in self._listeners:
             listener(events)
         return after
+
+    def _remember(self, head: Head, events: Iterable[NewEvent]) -> None:
+        if self.appended != head.position:  # others have appended in between
+            self._recent.clear()
+        self._recent.extend(
+            Recorded(
+                event=new.event,
+                position=position,
+                stream=new.stream,
+                version=new.version,
+                meta=new.meta,
+            )
+            for position, new in enumerate(events, start=head.position + 1)
+        )
+
+    def recent(self, after: int, limit: int, upto: int | None = None) -> list[Recorded]:
+        """Events above `after` from memory, without a gap; none where it does not hold them."""
+        last = self.appended if upto is None else upto
+        if not self._recent or not self._recent[0].position <= after + 1 <= last <= self.appended:
+            return []
+        start = after + 1 - self._recent[0].position
+        return list(islice(self._recent, start, start + min(limit, last - after)))
 
     def _encoded(
         self, head: Head, events: Iterable[NewEvent]
@@ -177,8 +205,13 @@ class Log:
         self, after: int, upto: int | None = None, limit: int = 0, **where: Any
     ) -> list[Recorded]:
         """Events of positions above `after`, in order; decoded where they arrive, in the worker
-        thread, so that the event loop is not held up. `limit` counts stored events: where one was
-        split, all its parts come."""
+        thread, so that the event loop is not held up.
+
+        `limit` counts stored events: where one was split, all its parts come. With a limit and no
+        `upto` there may be more, however few are given.
+        """
+        if limit and not where and (found := self.recent(after, limit, upto)):
+            return found
         place = {"$gt": after} if upto is None else {"$gt": after, "$lte": upto}
         return await self.mongo.run(
             lambda db: self.all_decoded(

@@ -100,7 +100,7 @@ async def _state(log: Log, follower: Follower, parked: ParkedKey) -> Any:
     """What the story was before it failed; folded from the log where what is stored is unreadable
     (then with all that operators have skipped before)."""
     found = await log.mongo.run(lambda db: load_states(db, follower, [parked.key]))
-    state = found[parked.key]
+    state, _ = found[parked.key]
     if isinstance(state, Exception):
         state = follower.initial
         for fact in await _facts(log, follower, parked.key, 0, parked.position - 1):

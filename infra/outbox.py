@@ -5,25 +5,26 @@
    goes with it. So a crash, or a second outbox, costs time and nothing else.
 3. What is put off is tried again with back-off, for ever; what is refused several times is parked,
    with the later rows of its story, until an operator retries or skips it.
-4. Fresh rows are handed over in memory. Those of another process, or too many to keep in memory,
-   are read by the revision that they came with.
+4. Fresh rows are handed over in memory, and carried out while they are being written. What came of
+   them counts once they are: rows that were not written will be asked for again.
+5. Rows of another process, or too many to keep in memory, are read by the revision that they came
+   with.
 """
 
 import asyncio
 import logging
-import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 from typing import Final, TypeAlias
 
 from infra import metrics
 from infra.codec import now
-from infra.folding import PARKED, Parked, parked_document
+from infra.folding import PARKED, parked_document
 from infra.following import Row
 from infra.mongo import Mongo, Session, SyncDatabase, Unavailable
+from infra.outcomes import Carry, Done, Later, Outcome, Refused, parked_row, put_off
 from infra.stories import OUTBOX, place_of, row_document, row_of
 
 log = logging.getLogger("tidings.outbox")
@@ -31,36 +32,23 @@ log = logging.getLogger("tidings.outbox")
 MOST_LOADED: Final = 5_000
 """Rows read at once, and kept in memory while more are waiting: above the rows of one batch."""
 
-REFUSALS: Final = 5
-"""After so many refusals a row is parked."""
-
-FIRST_DELAY: Final = 0.2
-LONGEST_DELAY: Final = 60.0
 SWEEP_SECONDS: Final = 0.1
 LOOK_SECONDS: Final = 1.0
 
 
-@dataclass(frozen=True)
-class Done:
-    """The answer is durable."""
+Committed: TypeAlias = asyncio.Future[bool]
+"""Whether rows that were being written are stored, once that is known."""
 
 
 @dataclass(frozen=True)
-class Refused:
-    """It was answered with a refusal, or could not be understood."""
+class _Taken:
+    """A row in memory; `committed` unless it was read."""
 
-    error: str
+    row: Row
+    committed: Committed | None = None
 
-
-@dataclass(frozen=True)
-class Later:
-    """Nobody has answered; it may have happened all the same."""
-
-    error: str
-
-
-Outcome: TypeAlias = Done | Refused | Later
-Carry: TypeAlias = Callable[[Row], Awaitable[Outcome]]
+    async def is_stored(self) -> bool:
+        return self.committed is None or await self.committed
 
 
 class Outbox:
@@ -72,17 +60,29 @@ class Outbox:
         self._carry = carry
         self._at_once = at_once
         self._revision = -1
-        self._stories: dict[str, deque[Row]] = {}
+        self._coming: tuple[int, Committed] | None = None
+        self._stories: dict[str, deque[_Taken]] = {}
         self._ready: asyncio.Queue[str] = asyncio.Queue()
         self._held: dict[str, str] = {}
         self._behind = True
         self._done: list[str] = []
         self._wake = asyncio.Event()
 
-    def hand_over(self, before: int, after: int, rows: Sequence[Row]) -> None:
-        """Take what the reactor has just committed, unless there is more to read first."""
+    def expect(self, before: int, after: int, rows: Sequence[Row]) -> None:
+        """Take what the reactor is about to commit, unless there is more to read first."""
         if before == self._revision and not self._full:
-            self._take(rows, after)
+            committed: Committed = asyncio.get_running_loop().create_future()
+            self._coming = after, committed
+            for row in rows:
+                self._take(_Taken(row, committed))
+
+    def settle(self, *, committed: bool) -> None:
+        """Know how that has ended; rows that were not taken, or not written, are read."""
+        coming, self._coming = self._coming, None
+        if coming:
+            coming[1].set_result(committed)
+        if coming and committed:
+            self._revision = coming[0]
         else:
             self._behind = True
             self._wake.set()
@@ -100,14 +100,13 @@ class Outbox:
             for _ in range(self._at_once):
                 tasks.create_task(self._keep_carrying())
 
-    def _take(self, rows: Sequence[Row], revision: int) -> None:
-        self._revision = revision
-        for row in rows:
-            if row.story in self._stories:
-                self._stories[row.story].append(row)
-            else:
-                self._stories[row.story] = deque([row])
-                self._begin(row)
+    def _take(self, taken: _Taken) -> None:
+        row = taken.row
+        if row.story in self._stories:
+            self._stories[row.story].append(taken)
+        else:
+            self._stories[row.story] = deque([taken])
+            self._begin(row)
 
     def _begin(self, row: Row) -> None:
         """Carry it out when its time has come; it is the first of its story."""
@@ -139,10 +138,15 @@ class Outbox:
         """Read on, as far as memory allows."""
         while not self._full:
             rows, upto = await self._mongo.run(self._read)
+            if self._coming:  # it is in memory already, or another reactor was faster
+                upto = min(upto, self._coming[0] - 1)
             if upto <= self._revision:
                 self._behind = False
                 return
-            self._take([row for row in rows if row.batch > self._revision], upto)
+            for row in rows:
+                if self._revision < row.batch <= upto:
+                    self._take(_Taken(row))
+            self._revision = upto
 
     def _read(self, db: SyncDatabase) -> tuple[list[Row], int]:
         """Rows of whole batches, and the revision up to which these are all."""
@@ -177,10 +181,13 @@ class Outbox:
     async def _keep_carrying(self) -> None:
         while True:
             story = await self._ready.get()
-            row = self._stories[story][0]
+            taken = self._stories[story][0]
+            row = taken.row
             outcome = await self._carried(row)
             metrics.CARRIED.labels(self._follower, type(outcome).__name__.lower()).inc()
-            if isinstance(outcome, Done):
+            if not await taken.is_stored():
+                self._go_on(story, None)
+            elif isinstance(outcome, Done):
                 self._done.append(row.id)
                 self._go_on(story, None)
             else:
@@ -201,9 +208,9 @@ class Outbox:
         if first is None:
             rows.popleft()
         else:
-            rows[0] = first
+            rows[0] = _Taken(first)
         if rows:
-            self._begin(rows[0])
+            self._begin(rows[0].row)
         else:
             del self._stories[story]
             metrics.OUTBOX.labels(self._follower).set(len(self._stories))
@@ -212,7 +219,7 @@ class Outbox:
 
     async def _put_off(self, row: Row, outcome: Refused | Later) -> Row | None:
         """The row as it is tried again; None when another process has had its answer."""
-        after = _put_off(row, outcome)
+        after = put_off(row, outcome)
 
         def write(db: SyncDatabase, session: Session) -> Row | None:
             same = {"_id": row.id, "attempts": row.attempts, "parked": False}
@@ -248,28 +255,3 @@ class Outbox:
 
 def _delete(done: list[str], db: SyncDatabase) -> None:
     db[OUTBOX].delete_many({"_id": {"$in": done}})
-
-
-def parked_row(row: Row) -> Parked:
-    """How operators see a row that is parked."""
-    return Parked(
-        projection=f"outbox/{row.follower}",
-        key=row.story,
-        position=row.cause.position,
-        error=f"{row.kind}: {row.error}",
-    )
-
-
-def _put_off(row: Row, outcome: Refused | Later) -> Row:
-    """The row after a refusal or without an answer: later, each time more so, or parked."""
-    if isinstance(outcome, Later):
-        row = replace(row, delays=row.delays + 1, error=outcome.error)
-        return replace(row, not_before=now() + _delay(row.delays))
-    row = replace(row, attempts=row.attempts + 1, delays=0, error=outcome.error)
-    parked = row.attempts % REFUSALS == 0
-    return replace(row, parked=parked, not_before=now() + _delay(row.attempts % REFUSALS))
-
-
-def _delay(times: int) -> timedelta:
-    longest = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(times - 1, 20))
-    return timedelta(seconds=longest * (0.5 + random.random() / 2))  # noqa: S311 fairness, not secrecy

@@ -86,7 +86,7 @@ class Previewer:
     async def _state(self, process: Process[Any], story: str) -> Any:
         follower = process_follower(process)
         states = await self.log.mongo.run(lambda db: load_states(db, follower, [story]))
-        return states[story]
+        return states[story][0]
 
     async def _changes(self, events: Sequence[Recorded], at_least: int) -> list[WouldChange]:
         at = await self.reads.snapshot(at_least)

@@ -46,8 +46,8 @@ UNSTORABLE: Final = (OverflowError, InvalidDocument, DocumentTooLarge)
 
 BATCH: Final = 3_000
 """Events at most: the more at once, the fewer writes a document that many of them touch costs."""
-CROWD: Final = 16
-"""Events in a batch that tell of many commands at once."""
+CROWD: Final = 64
+"""Events in a batch that tell of more commands at once than are waited for one by one."""
 REST: Final = 0.02
 """Seconds between the batches of a crowd."""
 

@@ -7,24 +7,29 @@
 3. A deadline fires once, when its story has been told all that the log holds by then; it is deleted
    in the transaction that holds what it led to.
 4. A story whose reaction fails is parked: it waits, with its deadlines, and all others go on.
+5. What events ask for is handed over while the transaction is under way: asked again, it is the
+   same, since nothing is told on a state that another reactor has told more. What a deadline asks
+   for comes after: until it is deleted, it may still be dropped.
 """
 
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from math import inf
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
+from domain.recorded import Recorded
 from infra import metrics
 from infra.codec import now
 from infra.deadlines import due
 from infra.folding import PARKED
-from infra.following import Deadline, Fact, Follower, Reaction, Row, fact_of, passed, react
+from infra.following import Deadline, Fact, Follower, Reaction, fact_of, passed, react
 from infra.log import COUNTERS, EVENTS, Log
 from infra.mongo import SyncDatabase
-from infra.outbox import Carry, Outbox
+from infra.outbox import Outbox
+from infra.outcomes import Carry
 from infra.projector import Overtaken
 from infra.stories import Place, load_states, place_of, prepare_follower, write_reaction
 from infra.tail import wake_on_append
@@ -38,9 +43,6 @@ MOST_REMEMBERED: Final = 20_000
 LOOK_AGAIN: Final = timedelta(seconds=0.5)
 """How often deadlines are looked for: another process may have set one."""
 
-HandOver: TypeAlias = Callable[[int, int, Sequence[Row]], None]
-"""Told of the revisions before and after each transaction, and of the work that came with it."""
-
 
 class Reactor:
     """Tells one follower what happens; `run_to_end` or `keep_reacting`."""
@@ -49,14 +51,14 @@ class Reactor:
         self,
         log: Log,
         follower: Follower,
-        hand_over: HandOver = lambda _before, _after, _rows: None,
+        outbox: Outbox | None = None,
         clock: Callable[[], datetime] = now,
     ) -> None:
         self._log = log
         self._mongo = log.mongo
         self._follower = follower
         self._types = log.codec.stored_names(follower.events)
-        self._hand_over = hand_over
+        self._outbox = outbox
         self._clock = clock
         self._place: Place | None = None
         self._seen = 0
@@ -73,19 +75,34 @@ class Reactor:
 
     async def run_once(self) -> bool:
         """Tell the next batch; whether there may be more."""
+        try:
+            return await self._tell()
+        except Overtaken:
+            self.forget()
+            return True
+
+    async def _tell(self) -> bool:
         place = await self._begun()
-        seen, facts, more = await self._mongo.run(self._read)
+        seen, facts, more = await self._next()
         if facts:
             heard = [f for f in facts if f.cause.position < self._parked.get(f.story, inf)]
             reaction = react(self._follower, self._kept, heard, place.revision + 1)
-            if not await self._commit(place, seen, reaction):
-                return True
+            waiting = len(heard) < len(facts)  # who mends a story looks no further than this place
+            if reaction or waiting:
+                await self._commit(place, seen, reaction, early=True)
             metrics.REACTED.labels(self._follower.name).inc(len(heard))
         self._seen = seen
         return more
 
     async def fire(self) -> bool:
         """Tell of deadlines that have passed; whether there may be more."""
+        try:
+            return await self._fire()
+        except Overtaken:
+            self.forget()
+            return True
+
+    async def _fire(self) -> bool:
         await self._begun()
         at = self._clock()
         if self._look_at is not None and at < self._look_at:
@@ -102,8 +119,7 @@ class Reactor:
             reaction = react(self._follower, self._kept, facts, place.revision + 1)
             told = {deadline.id: None for deadline in found if deadline.story in reaction.states}
             reaction.deadlines = {**told, **reaction.deadlines}
-            if not await self._commit(place, self._seen, reaction):
-                return True
+            await self._commit(place, self._seen, reaction)
             metrics.DEADLINES.labels(self._follower.name).inc(len(told))
         self._look_at = min(at + LOOK_AGAIN, look_at or at + LOOK_AGAIN)
         return bool(facts)
@@ -130,8 +146,23 @@ class Reactor:
             self._parked = {row["key"]: row["position"] for row in parked}
         return self._place
 
+    async def _next(self) -> tuple[int, list[Fact], bool]:
+        """The position reached, what happened up to there, and whether there may be more."""
+        recent = self._log.recent(self._seen, BATCH)
+        if not recent:
+            return await self._mongo.run(self._read)
+        kinds = self._follower.events
+        facts = self._facts(recorded for recorded in recent if isinstance(recorded.event, kinds))
+        if not self._known(facts):
+            await self._mongo.run(lambda db: self._load(db, facts))
+        return recent[-1].position, facts, True
+
+    def _facts(self, events: Iterable[Recorded]) -> list[Fact]:
+        facts = (fact_of(self._follower, recorded) for recorded in events)
+        return [fact for fact in facts if fact is not None]
+
     def _read(self, db: SyncDatabase) -> tuple[int, list[Fact], bool]:
-        """The position reached, what happened up to there, and whether there is more."""
+        """The same from what is stored, by this process or others."""
         head = self._log.appended
         if head <= self._seen:  # others may have appended
             head = _head(db)
@@ -139,12 +170,9 @@ class Reactor:
             return head, [], False
         where = {"_id": {"$gt": self._seen, "$lte": head}, "type": {"$in": self._types}}
         found = list(db[EVENTS].find(where, sort=[("_id", 1)], limit=BATCH))
-        facts = [
-            fact
-            for recorded in self._log.all_decoded(found)
-            if (fact := fact_of(self._follower, recorded)) is not None
-        ]
-        self._load(db, facts)
+        facts = self._facts(self._log.all_decoded(found))
+        if not self._known(facts):
+            self._load(db, facts)
         more = len(found) == BATCH
         return found[-1]["_id"] if more else head, facts, more
 
@@ -153,27 +181,48 @@ class Reactor:
         name, parked = self._follower.name, list(self._parked)
         return await self._mongo.run(lambda db: (*due(db, name, at, parked), _head(db)))
 
+    def _known(self, facts: Iterable[Fact]) -> bool:
+        """Whether the states of these stories are in memory; those that begin are put there."""
+        for fact in facts:
+            if fact.first:
+                self._kept.setdefault(fact.story, self._follower.initial)
+        return all(fact.story in self._kept for fact in facts)
+
     def _load(self, db: SyncDatabase, facts: Iterable[Fact]) -> None:
         """Have the states of these stories in memory."""
         if missing := list({fact.story for fact in facts} - self._kept.keys()):
-            self._kept.update(load_states(db, self._follower, missing))
+            states = load_states(db, self._follower, missing)
+            if any(position > self._seen for _, position in states.values()):
+                raise Overtaken  # another reactor has told them more
+            self._kept.update((story, state) for story, (state, _) in states.items())
 
-    async def _commit(self, before: Place, seen: int, reaction: Reaction) -> bool:
-        """Write what was decided; False when somebody else was faster."""
+    async def _commit(
+        self, before: Place, seen: int, reaction: Reaction, *, early: bool = False
+    ) -> None:
+        """Write what was decided, with the work handed over `early` or afterwards; raises
+        `Overtaken` when somebody else was faster."""
         after = Place(position=seen, revision=before.revision + 1)
+        if early:
+            self._expect(before, after, reaction)
+        committed = False
         try:
             await self._mongo.transaction(
                 lambda db, session: write_reaction(
                     db, session, self._follower, (before, after), reaction
                 )
             )
-        except Overtaken:
-            self.forget()
-            return False
+            committed = True
+        finally:
+            if committed and not early:
+                self._expect(before, after, reaction)
+            if self._outbox:
+                self._outbox.settle(committed=committed)
         self._place = after
         self._keep(reaction)
-        self._hand_over(before.revision, after.revision, reaction.rows)
-        return True
+
+    def _expect(self, before: Place, after: Place, reaction: Reaction) -> None:
+        if self._outbox:
+            self._outbox.expect(before.revision, after.revision, reaction.rows)
 
     def _keep(self, reaction: Reaction) -> None:
         for story, (state, _) in reaction.states.items():
@@ -224,7 +273,7 @@ async def follow(
     await prepare_follower(log.mongo, follower)
     wake_on_append(log, wake, follower.events)
     outbox = Outbox(log.mongo, follower.name, carry, at_once)
-    reactor = Reactor(log, follower, outbox.hand_over)
+    reactor = Reactor(log, follower, outbox)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(outbox.run())
         tasks.create_task(keep_reacting(reactor, wake))

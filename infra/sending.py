@@ -11,7 +11,7 @@ from infra.answers import Answer, Rejected, Request
 from infra.codec import EventCodec
 from infra.commands import CommandHandler
 from infra.following import Row
-from infra.outbox import Carry, Done, Outcome, Refused
+from infra.outcomes import Carry, Done, Outcome, Refused
 
 
 def sender(handler: CommandHandler, commands: Iterable[type]) -> Carry:

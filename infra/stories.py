@@ -49,16 +49,20 @@ def place_of(db: SyncDatabase, follower: str) -> Place:
     return from_stored(Place, db[CHECKPOINTS].find_one({"_id": follower}))
 
 
-def load_states(db: SyncDatabase, follower: Follower, stories: list[str]) -> dict[str, Any]:
-    """The states of these stories; for one that cannot be read, the error that says why."""
-    states = dict.fromkeys(stories, follower.initial)
+def load_states(
+    db: SyncDatabase, follower: Follower, stories: list[str]
+) -> dict[str, tuple[Any, int]]:
+    """The states of these stories, each with the position up to which it is told (0 before it has
+    begun); for one that cannot be read, the error that says why."""
+    states: dict[str, tuple[Any, int]] = dict.fromkeys(stories, (follower.initial, 0))
     if follower.initial is None:
         return states
     for stored in db[stories_of(follower)].find({"_id": {"$in": stories}}):
         try:
-            states[stored["_id"]] = from_stored(type(follower.initial), stored["state"])
+            state = from_stored(type(follower.initial), stored["state"])
         except msgspec.ValidationError as error:
-            states[stored["_id"]] = error
+            state = error
+        states[stored["_id"]] = state, stored["position"]
     return states
 
 

@@ -32,7 +32,7 @@ from infra.gateways import caller
 from infra.http_gateway import Patience, open_http_gateway
 from infra.log import Log
 from infra.mongo import open_mongo
-from infra.outbox import Done
+from infra.outcomes import Done
 from tests.api.live import served
 from tests.api.provider import KEY, SECRET, SETTINGS, sandbox
 

@@ -61,10 +61,10 @@ def chain(n: int) -> str:
 def test_what_is_hostile_is_refused_at_once(query: str, what: str | None) -> None:
     subject = executor()
     subject.prepare("{ hello }", None)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(Refused) as caught:
         subject.prepare(query, None)
-    assert time.perf_counter() - start < 0.1
+    assert time.process_time() - start < 0.1
     if what is not None:
         assert caught.value.code is ErrorCode.LIMIT_EXCEEDED
         assert f"The {what} of the document exceed" in caught.value.message

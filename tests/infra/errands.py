@@ -22,7 +22,7 @@ from infra.following import Follower, gateway_follower, process_follower
 from infra.gateways import Call, caller
 from infra.log import Log
 from infra.mongo import Mongo, open_mongo
-from infra.outbox import Carry
+from infra.outcomes import Carry
 from infra.reactor import follow
 from infra.sending import sender
 from infra.tail import wake_on_others

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra import outbox
+from infra import outbox, outcomes
 from infra.folding import PARKED
 from infra.gateways import ClosedDoor, TryLater
 from infra.parked import parked_keys
@@ -48,7 +48,7 @@ async def told(house: House, number: int) -> bool:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(outcomes, "FIRST_DELAY", 0.01)
 
 
 async def begin_and_ask(house: House, number: int) -> list[str]:

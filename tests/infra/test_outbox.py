@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 
-from infra import outbox
+from infra import outbox, outcomes
 from infra.folding import PARKED
 from infra.following import Row
 from infra.mending import mend_row
-from infra.outbox import Done, Later, Outbox, Outcome, Refused
+from infra.mongo import SyncDatabase
+from infra.outbox import Outbox
+from infra.outcomes import Done, Later, Outcome, Refused
 from infra.parked import parked_keys
+from infra.projector import CHECKPOINTS
 from infra.reactor import Reactor
-from infra.stories import OUTBOX, prepare_follower
+from infra.stories import OUTBOX, prepare_follower, row_document, row_of
 from tests.infra.errands import (
     FOLLOWER,
     Begin,
@@ -90,7 +93,7 @@ async def test_more_work_than_memory_holds_is_read_bit_by_bit(
 async def test_what_is_put_off_holds_back_its_story_only_also_after_a_restart(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "FIRST_DELAY", 1.0)
+    monkeypatch.setattr(outcomes, "FIRST_DELAY", 1.0)
     await asked_for(house, 3)
     desk = Desk(errand_1=[Later("nobody answers")])
     async with running(Outbox(house.mongo, FOLLOWER.name, desk.carry).run()):
@@ -114,7 +117,7 @@ async def _left(house: House, number: int) -> bool:
 async def test_what_is_refused_again_and_again_is_parked_and_can_be_retried(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "FIRST_DELAY", 0.001)
+    monkeypatch.setattr(outcomes, "FIRST_DELAY", 0.001)
     monkeypatch.setattr(outbox, "LOOK_SECONDS", 0.05)
     await asked_for(house, 3)
     desk = Desk(errand_1=[Refused("no")] * 7)
@@ -133,7 +136,7 @@ async def test_what_is_refused_again_and_again_is_parked_and_can_be_retried(
 async def test_a_parked_row_that_is_skipped_lets_the_later_ones_go(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "FIRST_DELAY", 0.001)
+    monkeypatch.setattr(outcomes, "FIRST_DELAY", 0.001)
     await asked_for(house, 2)
     desk = Desk(errand_1=[Refused("no")] * 5)
     async with running(Outbox(house.mongo, FOLLOWER.name, desk.carry).run()):
@@ -150,7 +153,7 @@ async def test_a_refused_command_is_tried_again_under_another_id(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A refusal is remembered: under the same id it would be answered from memory."""
-    monkeypatch.setattr(outbox, "FIRST_DELAY", 0.05)
+    monkeypatch.setattr(outcomes, "FIRST_DELAY", 0.05)
 
     def react(_: Any, event: Any) -> Any:
         yield TakeStep(errand_id=event.errand_id.replace("first", "second"))
@@ -167,7 +170,7 @@ async def test_a_refused_command_is_tried_again_under_another_id(
 async def test_a_stored_command_that_no_registry_knows_is_parked(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "FIRST_DELAY", 0.001)
+    monkeypatch.setattr(outcomes, "FIRST_DELAY", 0.001)
     await asked_for(house, 1, each=1)
     await house.mongo.run(lambda db: db[OUTBOX].update_one({}, {"$set": {"kind": "Fly"}}))
     async with running(Outbox(house.mongo, FOLLOWER.name, house.send()).run()):
@@ -179,7 +182,7 @@ async def test_a_stored_command_that_no_registry_knows_is_parked(
 async def test_two_outboxes_of_two_processes_agree_on_every_attempt(
     house: House, mongodb_uri: str, database_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "FIRST_DELAY", 0.001)
+    monkeypatch.setattr(outcomes, "FIRST_DELAY", 0.001)
     monkeypatch.setattr(outbox, "LOOK_SECONDS", 0.01)
 
     def react(_: Any, event: Any) -> Any:
@@ -206,3 +209,52 @@ async def test_two_outboxes_of_two_processes_agree_on_every_attempt(
 
 async def _all_parked(house: House, number: int) -> bool:
     return len(await house.rows(PARKED)) == number
+
+
+async def handed_over(house: House) -> list[Row]:
+    """Rows that a reactor is about to write, in the batch after those there are."""
+    await asked_for(house, 1)
+    stored = [row_of(document) for document in await house.rows(OUTBOX)]
+    await house.mongo.run(lambda db: db[OUTBOX].delete_many({}))
+    return [replace(row, batch=2, id=f"{row.id}-next") for row in stored]
+
+
+async def test_what_is_carried_out_early_counts_once_it_is_written(house: House) -> None:
+    rows = await handed_over(house)
+    desk = Desk(errand_0=[Refused("no")])
+    outbox = Outbox(house.mongo, FOLLOWER.name, desk.carry)
+    async with running(outbox.run()):
+        await asyncio.sleep(0.1)  # it has looked at what there is
+        outbox.expect(1, 2, rows)
+        await asyncio.sleep(0.1)
+        assert not await house.rows(OUTBOX), "the refusal waits for the rows"
+        await house.mongo.run(
+            lambda db: db[OUTBOX].insert_many([row_document(row) for row in rows])
+        )
+        outbox.settle(committed=True)
+        await eventually(lambda: empty(house))
+    assert desk.carried == {"errand-0": [0, 1, 2]}
+
+
+async def test_what_was_not_written_is_forgotten_and_the_faster_reactors_rows_are_read(
+    house: House,
+) -> None:
+    rows = await handed_over(house)
+    desk = Desk()
+    outbox = Outbox(house.mongo, FOLLOWER.name, desk.carry)
+    async with running(outbox.run()):
+        await asyncio.sleep(0.1)  # it has looked at what there is
+        outbox.expect(1, 2, rows[:1])
+        await Reactor(house.log, FOLLOWER).run_to_end()
+        others = [row_document(row) for row in rows[1:]]
+
+        def faster(db: SyncDatabase) -> None:
+            db[CHECKPOINTS].update_one({"_id": FOLLOWER.name}, {"$set": {"revision": 2}})
+            db[OUTBOX].insert_many(others)
+
+        await house.mongo.run(faster)
+        await asyncio.sleep(1.2)  # it looks again meanwhile
+        assert desk.carried == {"errand-0": [0]}
+        outbox.settle(committed=False)
+        await eventually(lambda: empty(house))
+    assert desk.carried == {"errand-0": [0, 1, 2]}

@@ -15,9 +15,12 @@ import pytest
 from domain.process import DropDeadline
 from domain.recorded import Recorded
 from infra.folding import PARKED
+from infra.following import Row
 from infra.log import EVENTS
 from infra.mending import mend_story
 from infra.mongo import SyncDatabase
+from infra.outbox import Outbox
+from infra.outcomes import Done, Outcome
 from infra.parked import StillFailing, parked_keys
 from infra.projector import CHECKPOINTS
 from infra.reactor import Reactor
@@ -37,6 +40,7 @@ from tests.infra.errands import (
     following,
     open_house,
 )
+from tests.infra.parts import running
 from tests.infra.processes import ROOT
 
 WHOLE = ["Begun", "StepTaken", "StepTaken", "Asked", "Told", "Finished"]
@@ -267,12 +271,18 @@ async def test_what_a_failing_reaction_asked_for_before_it_failed_is_not_done(
     assert not await house.rows("stories_errands")
 
 
-async def test_work_is_handed_over_in_memory_and_in_the_outbox(house: House) -> None:
-    handed: list[Any] = []
+async def test_work_is_handed_over_while_it_is_being_written(house: House) -> None:
+    told: list[Any] = []
+
+    async def carry(row: Row) -> Outcome:
+        told.append((row.kind, await house.rows(OUTBOX)))
+        return Done()
+
     await prepare_follower(house.mongo, FOLLOWER)
-    reactor = Reactor(house.log, FOLLOWER, lambda *told: handed.append(told))
-    await house.do(Begin(errand_id="errand-1"))
-    await reactor.run_to_end()
-    ((before, after, (row,)),) = handed
-    assert (before, after, row.kind) == (0, 1, "TakeStep")
-    assert [stored["_id"] for stored in await house.rows(OUTBOX)] == [row.id]
+    outbox = Outbox(house.mongo, FOLLOWER.name, carry)
+    async with running(outbox.run()):
+        await asyncio.sleep(0.1)  # it has looked at what there is
+        await house.do(Begin(errand_id="errand-1"))
+        await Reactor(house.log, FOLLOWER, outbox).run_to_end()
+        await eventually(lambda: swept(house))
+    assert told == [("TakeStep", [])]
