@@ -11,7 +11,7 @@ from infra.following import Follower, gateway_follower, process_follower
 from infra.gateways import CALLS_AT_ONCE, Call, caller
 from infra.log import Log
 from infra.moving.marks import why_no_reactions
-from infra.reactor import follow
+from infra.reactions import follow
 from infra.sending import sender
 from infra.tail import wake_on_others
 

@@ -247,7 +247,7 @@ class Branches:
         """The documents of the branch."""
         branch, computed = await self.ready(branch_id)
         base = await self._parts.base(branch.upto)
-        return BranchDocuments(self._mongo, computed.token, base)
+        return BranchDocuments(self._mongo, computed, base)
 
     async def real(self, branch: Branch) -> Documents:
         """The documents of real history, as of where the branch's ends."""

@@ -17,6 +17,7 @@ from infra.codec import from_stored, now, to_stored
 from infra.mongo import Document, Mongo, Session, SyncDatabase
 
 PARKED: Final = "parked"
+SKIPPED: Final = "skipped"
 GONE: Final = "gone"
 """A field of what stands for a document that was deleted, in a generation that is being filled."""
 MOST_REMEMBERED: Final = 50_000
@@ -78,6 +79,7 @@ class Folder:
         self.projection = projection
         self.collection = collection
         self.parked: dict[str, int] = {}
+        self.skipped: dict[str, set[int]] = {}
         self._position = position
         self._ahead: dict[str, int] = {}
         self._kept: OrderedDict[str, Any] = OrderedDict()
@@ -128,8 +130,9 @@ class Folder:
         failed: list[Parked] = []
         for key, events in touched.items():
             view, position, ahead = self._kept[key], 0, self._ahead.get(key, 0)
+            skipped = self.skipped.get(key, ())
             for recorded in events:
-                if recorded.position <= ahead:
+                if recorded.position <= ahead or recorded.position in skipped:
                     continue
                 try:
                     after = self.projection.evolve(view, recorded, key)
@@ -189,6 +192,15 @@ def _written(key: str, view: Any, position: int) -> ReplaceOne[Document] | Delet
     if view is None:
         return DeleteOne({"_id": key})
     return ReplaceOne({"_id": key}, document_of(key, view, position), upsert=True)
+
+
+def skipped_in(db: SyncDatabase, projection: Projection) -> dict[str, set[int]]:
+    """The events that an operator has left out, by key. Another version tries them again."""
+    found: dict[str, set[int]] = defaultdict(set)
+    where = {"projection": projection.name, "version": projection.version}
+    for row in db[SKIPPED].find(where):
+        found[row["key"]].add(row["position"])
+    return found
 
 
 def parked_document(parked: Parked) -> Document:

@@ -142,6 +142,11 @@ class Reaction:
     deadlines: dict[str, Deadline | None] = field(default_factory=dict)
     parked: dict[str, Parked] = field(default_factory=dict)
 
+    @property
+    def size(self) -> int:
+        """How much there is to write, about."""
+        return len(self.states) + len(self.rows)
+
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
         return bool(self.states or self.rows or self.deadlines or self.parked)
@@ -184,9 +189,16 @@ def passed(deadline: Deadline, position: int) -> Fact:
     return Fact(story=deadline.story, event=told, key=key, cause=cause)
 
 
-def react(follower: Follower, states: States, facts: Iterable[Fact], batch: int) -> Reaction:
-    """Tell the stories what has happened; `states` holds those told before."""
-    reaction = Reaction()
+def react(
+    follower: Follower,
+    states: States,
+    facts: Iterable[Fact],
+    batch: int,
+    onto: Reaction | None = None,
+) -> Reaction:
+    """Tell the stories what has happened; `states` holds those told before, `onto` what has come of
+    the batch so far."""
+    reaction = Reaction() if onto is None else onto
     for (_, story), told in groupby(sorted(facts, key=_place), key=_place):
         if story not in reaction.parked:
             _tell(follower, states, list(told), batch, reaction)

@@ -5,8 +5,9 @@
    goes with it. So a crash, or a second outbox, costs time and nothing else.
 3. What is put off is tried again with back-off, for ever; what is refused several times is parked,
    with the later rows of its story, until an operator retries or skips it.
-4. Fresh rows are handed over in memory, and carried out while they are being written. What came of
-   them counts once they are: rows that were not written will be asked for again.
+4. Fresh rows are handed over in memory, and carried out before they are written; those done by then
+   never are. What else came of them counts once they are: rows that could not be written will be
+   asked for again.
 5. Rows of another process, or too many to keep in memory, are read by the revision that they came
    with.
 """
@@ -14,10 +15,10 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final
 
 from infra import metrics
 from infra.codec import now
@@ -36,19 +37,32 @@ SWEEP_SECONDS: Final = 0.1
 LOOK_SECONDS: Final = 1.0
 
 
-Committed: TypeAlias = asyncio.Future[bool]
-"""Whether rows that were being written are stored, once that is known."""
+@dataclass
+class _Coming:
+    """A batch that the reactor has not written yet. Rows that are `done` before it does need not be
+    written; None once it is at it."""
+
+    revision: int
+    committed: asyncio.Future[bool]
+    done: set[str] | None
 
 
 @dataclass(frozen=True)
 class _Taken:
-    """A row in memory; `committed` unless it was read."""
+    """A row in memory, and the batch that it came with unless it was read."""
 
     row: Row
-    committed: Committed | None = None
+    coming: _Coming | None = None
 
     async def is_stored(self) -> bool:
-        return self.committed is None or await self.committed
+        return self.coming is None or await self.coming.committed
+
+    def is_done_unwritten(self) -> bool:
+        """Mark it as done if it is not being written yet."""
+        if self.coming is None or self.coming.done is None:
+            return False
+        self.coming.done.add(self.row.id)
+        return True
 
 
 class Outbox:
@@ -60,7 +74,8 @@ class Outbox:
         self._carry = carry
         self._at_once = at_once
         self._revision = -1
-        self._coming: tuple[int, Committed] | None = None
+        self._coming: _Coming | None = None
+        self._passed_over = -1
         self._stories: dict[str, deque[_Taken]] = {}
         self._ready: asyncio.Queue[str] = asyncio.Queue()
         self._held: dict[str, str] = {}
@@ -68,21 +83,37 @@ class Outbox:
         self._done: list[str] = []
         self._wake = asyncio.Event()
 
-    def expect(self, before: int, after: int, rows: Sequence[Row]) -> None:
-        """Take what the reactor is about to commit, unless there is more to read first."""
-        if before == self._revision and not self._full:
-            committed: Committed = asyncio.get_running_loop().create_future()
-            self._coming = after, committed
+    def expect(self, before: int, after: int, rows: Iterable[Row]) -> None:
+        """Take what the reactor will write, unless there is more to read first: rows of revision
+        `after`, on top of `before`. It may have more rows of the same batch later."""
+        if (
+            self._coming is None
+            and before == self._revision
+            and after != self._passed_over
+            and not self._full
+        ):
+            committed = asyncio.get_running_loop().create_future()
+            self._coming = _Coming(after, committed, set())
+        if self._coming is None:
+            self._passed_over = after
+        else:
             for row in rows:
-                self._take(_Taken(row, committed))
+                self._take(_Taken(row, self._coming))
+
+    def unfinished(self, rows: Iterable[Row]) -> list[Row]:
+        """Those that are still to be written; to be asked once, right before they are."""
+        if self._coming is None:
+            return list(rows)
+        done, self._coming.done = self._coming.done or set(), None
+        return [row for row in rows if row.id not in done]
 
     def settle(self, *, committed: bool) -> None:
         """Know how that has ended; rows that were not taken, or not written, are read."""
-        coming, self._coming = self._coming, None
+        coming, self._coming, self._passed_over = self._coming, None, -1
         if coming:
-            coming[1].set_result(committed)
+            coming.committed.set_result(committed)
         if coming and committed:
-            self._revision = coming[0]
+            self._revision = coming.revision
         else:
             self._behind = True
             self._wake.set()
@@ -139,7 +170,7 @@ class Outbox:
         while not self._full:
             rows, upto = await self._mongo.run(self._read)
             if self._coming:  # it is in memory already, or another reactor was faster
-                upto = min(upto, self._coming[0] - 1)
+                upto = min(upto, self._coming.revision - 1)
             if upto <= self._revision:
                 self._behind = False
                 return
@@ -185,7 +216,9 @@ class Outbox:
             row = taken.row
             outcome = await self._carried(row)
             metrics.CARRIED.labels(self._follower, type(outcome).__name__.lower()).inc()
-            if not await taken.is_stored():
+            if (
+                isinstance(outcome, Done) and taken.is_done_unwritten()
+            ) or not await taken.is_stored():
                 self._go_on(story, None)
             elif isinstance(outcome, Done):
                 self._done.append(row.id)

@@ -10,6 +10,7 @@ from functools import partial
 from domain.recorded import Recorded
 from infra.folding import (
     PARKED,
+    SKIPPED,
     Changed,
     Folder,
     Parked,
@@ -90,6 +91,8 @@ async def _folded(log: Log, projection: Projection, after: int, parked: ParkedKe
         if now.generations != at.generations:
             raise Overtaken
         _take_away(db, session, parked)
+        if after == parked.position:
+            _remember(db, session, projection, parked)
         news: Changed = {}
         still = failed
         if still is None:
@@ -106,6 +109,14 @@ async def _folded(log: Log, projection: Projection, after: int, parked: ParkedKe
 def _fold(folder: Folder, key: str, events: list[Recorded]) -> tuple[Changed, Parked | None]:
     changed, failed = folder.fold({key: folder.touched(events).get(key, [])})
     return changed, failed[0] if failed else None
+
+
+def _remember(
+    db: SyncDatabase, session: Session, projection: Projection, parked: ParkedKey
+) -> None:
+    """That the event was left out, for whoever folds the key again with the same code."""
+    row = {"projection": projection.name, "version": projection.version, "key": parked.key}
+    db[SKIPPED].insert_one({**row, "position": parked.position}, session=session)
 
 
 def _take_away(db: SyncDatabase, session: Session, parked: ParkedKey) -> None:

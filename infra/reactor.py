@@ -1,23 +1,24 @@
 """The reactor: from events, and from deadlines that have passed, to work in the outbox.
 
 1. What was decided (states of stories, work, deadlines, parked stories) is written in one
-   transaction with the checkpoint. A crash repeats a batch that left nothing behind.
+   transaction with the checkpoint, for all that was told in a moment. A crash tells it again.
 2. The checkpoint is moved from exactly what was read, so a second reactor, or an operator who mends
    a story, is noticed: the slower one begins again. Two reactors at once are harmless.
 3. A deadline fires once, when its story has been told all that the log holds by then; it is deleted
    in the transaction that holds what it led to.
 4. A story whose reaction fails is parked: it waits, with its deadlines, and all others go on.
-5. What events ask for is handed over while the transaction is under way: asked again, it is the
-   same, since nothing is told on a state that another reactor has told more. What a deadline asks
-   for comes after: until it is deleted, it may still be dropped.
+5. What events ask for is handed over before it is written: asked again, it is the same, since
+   nothing is told on a state that another reactor has told more. What a deadline asks for comes
+   after: until it is deleted, it may still be dropped.
 """
 
-import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from math import inf
+from time import monotonic
 from typing import Any, Final
 
 from domain.recorded import Recorded
@@ -25,20 +26,21 @@ from infra import metrics
 from infra.codec import now
 from infra.deadlines import due
 from infra.folding import PARKED
-from infra.following import Deadline, Fact, Follower, Reaction, fact_of, passed, react
+from infra.following import Deadline, Fact, Follower, Reaction, Row, fact_of, passed, react
 from infra.log import COUNTERS, EVENTS, Log
 from infra.mongo import SyncDatabase
 from infra.outbox import Outbox
-from infra.outcomes import Carry
 from infra.projector import Overtaken
-from infra.stories import Place, load_states, place_of, prepare_follower, write_reaction
-from infra.tail import wake_on_append
+from infra.stories import Place, load_states, place_of, write_reaction
 
 log = logging.getLogger("tidings.reactor")
 
 BATCH: Final = 500
 MOST_REMEMBERED: Final = 20_000
 """States of stories kept in memory; the least recently used goes first."""
+
+WRITE_AFTER: Final = 0.05
+"""Seconds that what was told may wait to be written with what is told meanwhile."""
 
 LOOK_AGAIN: Final = timedelta(seconds=0.5)
 """How often deadlines are looked for: another process may have set one."""
@@ -65,34 +67,62 @@ class Reactor:
         self._look_at: datetime | None = None
         self._kept: OrderedDict[str, Any] = OrderedDict()
         self._parked: dict[str, int] = {}
+        self._told = Reaction()
+        self._must_write = False
+        self._since: float | None = None
 
     async def run_to_end(self) -> None:
         """Tell all there is, and then of the deadlines that have passed."""
-        while await self.run_once():
-            pass
+        await self.tell_all()
+        await self.write()
         while await self.fire():
             pass
 
-    async def run_once(self) -> bool:
+    async def tell_all(self) -> None:
+        """Tell all there is. What came of it is handed over, and written later."""
+        while await self.tell():
+            pass
+
+    async def tell(self) -> bool:
         """Tell the next batch; whether there may be more."""
         try:
-            return await self._tell()
+            place = await self._begun()
+            seen, facts, more = await self._next()
         except Overtaken:
             self.forget()
             return True
-
-    async def _tell(self) -> bool:
-        place = await self._begun()
-        seen, facts, more = await self._next()
         if facts:
-            heard = [f for f in facts if f.cause.position < self._parked.get(f.story, inf)]
-            reaction = react(self._follower, self._kept, heard, place.revision + 1)
-            waiting = len(heard) < len(facts)  # who mends a story looks no further than this place
-            if reaction or waiting:
-                await self._commit(place, seen, reaction, early=True)
-            metrics.REACTED.labels(self._follower.name).inc(len(heard))
+            self._react(place, facts)
         self._seen = seen
+        if self._told.size >= BATCH:
+            await self.write()
         return more
+
+    def _react(self, place: Place, facts: Sequence[Fact]) -> None:
+        heard = [f for f in facts if f.cause.position < self._parked.get(f.story, inf)]
+        # who mends a story looks no further than the place that is written
+        self._must_write |= len(heard) < len(facts)
+        before = len(self._told.rows)
+        react(self._follower, self._kept, heard, place.revision + 1, self._told)
+        if rows := self._told.rows[before:]:
+            self._expect(place, rows)
+        if self._unwritten and self._since is None:
+            self._since = monotonic()
+        metrics.REACTED.labels(self._follower.name).inc(len(heard))
+
+    @property
+    def _unwritten(self) -> bool:
+        return bool(self._told) or self._must_write
+
+    async def write(self) -> None:
+        """Write what came of all that was told."""
+        if not self._unwritten:
+            return
+        place = await self._begun()
+        try:
+            await self._commit(place, self._told)
+        except Overtaken:
+            self.forget()
 
     async def fire(self) -> bool:
         """Tell of deadlines that have passed; whether there may be more."""
@@ -103,6 +133,7 @@ class Reactor:
             return True
 
     async def _fire(self) -> bool:
+        await self.write()
         await self._begun()
         at = self._clock()
         if self._look_at is not None and at < self._look_at:
@@ -110,7 +141,8 @@ class Reactor:
         found, look_at, head = await self._due(at)
         if found and head > self._seen:  # what others have appended may drop them
             while self._seen < head:
-                await self.run_once()
+                await self.tell()
+            await self.write()
             found, look_at, _ = await self._due(at)
         place = await self._begun()
         facts = [passed(deadline, self._seen + 1) for deadline in found]
@@ -119,14 +151,16 @@ class Reactor:
             reaction = react(self._follower, self._kept, facts, place.revision + 1)
             told = {deadline.id: None for deadline in found if deadline.story in reaction.states}
             reaction.deadlines = {**told, **reaction.deadlines}
-            await self._commit(place, self._seen, reaction)
+            await self._commit(place, reaction)
             metrics.DEADLINES.labels(self._follower.name).inc(len(told))
         self._look_at = min(at + LOOK_AGAIN, look_at or at + LOOK_AGAIN)
         return bool(facts)
 
     @property
     def seconds_to_wait(self) -> float:
-        """Until deadlines have to be looked at again."""
+        """Until something has to be written, or deadlines have to be looked at again."""
+        if self._since is not None:
+            return max(0.0, self._since + WRITE_AFTER - monotonic())
         if self._look_at is None:
             return 0.0
         return max(0.0, (self._look_at - self._clock()).total_seconds())
@@ -134,6 +168,7 @@ class Reactor:
     def forget(self) -> None:
         """Trust nothing in memory: begin again at the stored checkpoint."""
         self._place = None
+        self._told, self._must_write, self._since = Reaction(), False, None
 
     async def _begun(self) -> Place:
         if self._place is None:
@@ -155,7 +190,8 @@ class Reactor:
         facts = self._facts(recorded for recorded in recent if isinstance(recorded.event, kinds))
         if not self._known(facts):
             await self._mongo.run(lambda db: self._load(db, facts))
-        return recent[-1].position, facts, True
+        seen = recent[-1].position
+        return seen, facts, seen < self._log.appended
 
     def _facts(self, events: Iterable[Recorded]) -> list[Fact]:
         facts = (fact_of(self._follower, recorded) for recorded in events)
@@ -196,33 +232,33 @@ class Reactor:
                 raise Overtaken  # another reactor has told them more
             self._kept.update((story, state) for story, (state, _) in states.items())
 
-    async def _commit(
-        self, before: Place, seen: int, reaction: Reaction, *, early: bool = False
-    ) -> None:
-        """Write what was decided, with the work handed over `early` or afterwards; raises
-        `Overtaken` when somebody else was faster."""
-        after = Place(position=seen, revision=before.revision + 1)
-        if early:
-            self._expect(before, after, reaction)
+    async def _commit(self, before: Place, reaction: Reaction) -> None:
+        """Write what was decided; raises `Overtaken` when somebody else was faster."""
+        after = Place(position=self._seen, revision=before.revision + 1)
+        unwritten = reaction
+        if self._outbox:
+            self._outbox.expect(before.revision, after.revision, ())
+            unwritten = replace(reaction, rows=self._outbox.unfinished(reaction.rows))
         committed = False
         try:
             await self._mongo.transaction(
                 lambda db, session: write_reaction(
-                    db, session, self._follower, (before, after), reaction
+                    db, session, self._follower, (before, after), unwritten
                 )
             )
             committed = True
+            if reaction is not self._told:
+                self._expect(before, reaction.rows)
         finally:
-            if committed and not early:
-                self._expect(before, after, reaction)
             if self._outbox:
                 self._outbox.settle(committed=committed)
         self._place = after
+        self._told, self._must_write, self._since = Reaction(), False, None
         self._keep(reaction)
 
-    def _expect(self, before: Place, after: Place, reaction: Reaction) -> None:
+    def _expect(self, before: Place, rows: Sequence[Row]) -> None:
         if self._outbox:
-            self._outbox.expect(before.revision, after.revision, reaction.rows)
+            self._outbox.expect(before.revision, before.revision + 1, rows)
 
     def _keep(self, reaction: Reaction) -> None:
         for story, (state, _) in reaction.states.items():
@@ -243,37 +279,3 @@ def _head(db: SyncDatabase) -> int:
     counter = db[COUNTERS].find_one({"_id": "log"})
     assert counter is not None, "the log has been prepared"
     return int(counter["position"])
-
-
-async def keep_reacting(reactor: Reactor, wake: asyncio.Event, seconds: float = 1.0) -> None:
-    """React for ever: at once after a wake-up, and when a deadline may have passed.
-
-    What goes wrong is logged and tried again: what failed has left nothing behind.
-    """
-    while True:
-        wake.clear()
-        try:
-            await reactor.run_to_end()
-        except Exception:
-            log.exception("reacting failed; trying again")
-            reactor.forget()
-            await asyncio.sleep(seconds)
-        try:
-            async with asyncio.timeout(min(seconds, reactor.seconds_to_wait)):
-                await wake.wait()
-        except TimeoutError:
-            continue
-
-
-async def follow(
-    log: Log, follower: Follower, carry: Carry, wake: asyncio.Event, at_once: int = 64
-) -> None:
-    """React and carry out what was asked for, until cancelled. `wake` tells of the appends of other
-    processes; those of this one wake by themselves."""
-    await prepare_follower(log.mongo, follower)
-    wake_on_append(log, wake, follower.events)
-    outbox = Outbox(log.mongo, follower.name, carry, at_once)
-    reactor = Reactor(log, follower, outbox)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(outbox.run())
-        tasks.create_task(keep_reacting(reactor, wake))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from infra.codec import to_stored
-from infra.folding import PARKED, Projection
+from infra.folding import PARKED, SKIPPED, Projection
 from infra.generations import (
     GENERATIONS,
     KEEP,
@@ -160,7 +160,9 @@ async def rebuild(log: Log, projection: Projection, told: Told = lambda _: None)
 async def prepare_rebuilds(log: Log, projections: Sequence[Projection]) -> list[Projection]:
     """Have all that rebuilds need; answers with the read models that are new, or whose version has
     changed."""
-    await log.mongo.prepare({CHECKPOINTS: {}, PARKED: {}, PARKED_ASIDE: {}, GENERATIONS: {}})
+    await log.mongo.prepare(
+        {CHECKPOINTS: {}, PARKED: {}, PARKED_ASIDE: {}, SKIPPED: {}, GENERATIONS: {}}
+    )
     await prepare_jobs(log.mongo)
     empty = to_stored(Checkpoint(position=0, generations={}, versions={}))
     await log.mongo.run(

@@ -30,6 +30,7 @@ from infra.folding import (
     collection_of,
     document_of,
     parked_document,
+    skipped_in,
 )
 from infra.generations import Generation, checkpoint_of, parked_in, put_parked_aside
 from infra.jobs import Lease, Stopped
@@ -77,6 +78,7 @@ class Shadow:
         self._first = db[self.collection].find_one({}, {"_id": 1}) is None
         self._leftovers = not self._first
         self._folder.parked = parked_in(db, self._target)
+        self._folder.skipped = skipped_in(db, self.projection)
 
     # -- filling
 

@@ -49,11 +49,13 @@ class Used:
 
 @message
 class Counts:
-    """Documents of a read model that differ."""
+    """Documents of a read model that differ. Where so many do, the branch has all of them (`whole`)
+    and nothing else is looked at."""
 
     changed: int = 0
     added: int = 0
     removed: int = 0
+    whole: bool = False
 
     @property
     def all(self) -> int:

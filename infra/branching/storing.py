@@ -14,8 +14,9 @@ from domain.recorded import Recorded
 from domain.redeciding import Refusal
 from infra.branching.record import Counts
 from infra.codec import from_stored, to_stored
+from infra.documents import Documents
 from infra.folding import Changed, Projection, document_of
-from infra.mongo import Document, SyncDatabase
+from infra.mongo import Document, Mongo, SyncDatabase
 
 AT_ONCE: Final = 5_000
 """Documents written in one call."""
@@ -70,6 +71,29 @@ def write_documents(
     added = sum(key not in real for key in keys)
     removed = sum(key not in branch for key in keys)
     return Counts(changed=len(keys) - added - removed, added=added, removed=removed)
+
+
+async def complete(
+    mongo: Mongo, token: str, projection: Projection, base: Documents, at_once: int = AT_ONCE
+) -> None:
+    """Store the documents that do not differ as well, with all indexes."""
+    mine, theirs = own(token, projection.name), was(token, projection.name)
+    last = ""
+    while rows := await base.find(projection, {"_id": {"$gt": last}}, (("_id", 1),), at_once):
+        last, found = rows[-1].key, {row.key: row.document for row in rows}
+
+        def copy(db: SyncDatabase, found: dict[str, Document] = found) -> None:
+            among = {"_id": {"$in": list(found)}}
+            differing = {row["_id"] for row in db[theirs].find(among, {"_id": 1})}
+            _insert(db, mine, [found[key] for key in found if key not in differing])
+
+        await mongo.run(copy)
+
+    def index(db: SyncDatabase) -> None:
+        for fields in projection.indexes:
+            db[mine].create_index(list(fields))
+
+    await mongo.run(index)
 
 
 def write_refusals(db: SyncDatabase, token: str, found: Iterable[Refusal]) -> int:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 from uuid import uuid4
@@ -30,6 +30,9 @@ from infra.log import Log
 from infra.mongo import SyncDatabase
 
 log = logging.getLogger("tidings.branches")
+
+MOST_APART: Final = 5_000
+"""Documents of a read model that may differ before the branch has all of them."""
 
 TELL_SECONDS: Final = 0.5
 """How often the record says how far it has come."""
@@ -59,6 +62,8 @@ class Worker:
         self._log = parts.log
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._differences: dict[str, tuple[int, Difference]] = {}
+        self._one_by_one = asyncio.Lock()
+        self.most_apart = MOST_APART
 
     def is_done(self, branch: Branch) -> bool:
         """Whether its documents are of its newest revision, and of these read models."""
@@ -102,7 +107,8 @@ class Worker:
     async def _work(self, branch_id: str) -> None:
         while (branch := await self._found(branch_id)) and not self.is_done(branch):
             try:
-                await self._compute(branch)
+                async with self._one_by_one:
+                    await self._compute(branch)
             except Exception as error:
                 log.exception("%s cannot be worked out", branch_id)
                 await self._set(branch, failed=f"{type(error).__name__}: {error}"[:500])
@@ -159,7 +165,19 @@ class Worker:
                 for name, both in outcome.items()
             }
 
-        return await self._log.mongo.run(write)
+        counts = await self._log.mongo.run(write)
+        return {
+            name: await self._whole(token, name, one, difference) for name, one in counts.items()
+        }
+
+    async def _whole(self, token: str, name: str, counts: Counts, difference: Difference) -> Counts:
+        """Where much differs, the branch has all documents of the read model."""
+        if counts.all < self.most_apart:
+            return counts
+        projection = next(one for one in self._parts.projections if one.name == name)
+        base = await self._parts.base(difference.upto)
+        await storing.complete(self._log.mongo, token, projection, base)
+        return replace(counts, whole=True)
 
     async def _tell(self, branch: Branch, progress: "_Progress") -> None:
         while True:

@@ -72,6 +72,11 @@ def hashes(server: Server) -> Mapping[str, str]:
     }
 
 
+def run(server: Server, *arguments: str) -> str:
+    """What `tidings` prints; it must succeed."""
+    return succeeding(arguments, {**environment(server.home, server.settings), "COLUMNS": "300"})
+
+
 def rounded(exact: Decimal) -> Decimal:
     return exact.quantize(CENT, ROUND_HALF_UP)
 
@@ -278,7 +283,15 @@ async def test_the_ledger_knows_what_would_have_been_charged(server: Server, sho
         told = {line["account"]: line[at]["amount"] for line in found["ledger"]}
         assert told.items() <= balances.items()
     assert hashes(server) == before
-    await remove(staff, branch)
+
+    printed = run(server, "branch", "diff", branch)
+    assert f"account cash: {differences['CASH']:+,} EUR" in printed
+    assert branch in run(server, "branch", "list").replace("\n", "")
+    run(server, "branch", "remove", branch)
+    assert hashes(server) == before
+    assert (await staff.run("query ($id: ID!) { branch(id: $id) { id } }", id=branch)) == {
+        "branch": None
+    }
 
 
 # -- a delivery that never came
@@ -295,26 +308,16 @@ async def test_a_delivery_that_never_came_names_the_orders_it_would_have_served(
         GROUP BY ps_partkey, wanted HAVING min(ps_availqty) < wanted / 2
         ORDER BY min(ps_availqty) DESC LIMIT 1"""
     )
-    with loaded.server.database() as database:
-        stream = list(
-            database["events"].find({"stream": f"stock_item-{sku(part)}"}, sort=[("version", 1)])
-        )
+    stream = stock_events(loaded.server, part)
     deliveries = [event for event in stream if event["type"] == "StockReceived"]
     kept = min(deliveries, key=lambda event: event["data"]["quantity"])
     assert kept["data"]["quantity"] == least
-    dropped = [event["_id"] for event in deliveries if event is not kept]
-    unserved, left = [], least
-    for event in stream:
-        if event["type"] == "StockDispatched":
-            if event["data"]["quantity"] <= left:
-                left -= event["data"]["quantity"]
-            else:
-                unserved.append((event["_id"], event["data"]["order_id"]))
+    unserved = not_served(stream, least)
     assert unserved
 
     before = hashes(loaded.server)
     branch = await branch_at(there, 1)
-    positions = [f"0:{position}" for position in dropped]
+    positions = [f"0:{event['_id']}" for event in deliveries if event is not kept]
     await change(there, "dropEvents", branch=branch, positions=positions)
     found = await diff(there, branch)
     assert found["refusedOrders"] == list(dict.fromkeys(order for _, order in unserved))
@@ -338,6 +341,25 @@ async def test_a_delivery_that_never_came_names_the_orders_it_would_have_served(
     assert [level["sku"] for level in levels] == [sku(part)]
     assert hashes(loaded.server) == before
     await remove(there, branch)
+
+
+def stock_events(server: Server, part: int) -> list[Any]:
+    """All that has happened to the stock of a part, as it is stored."""
+    stream = f"stock_item-{sku(part)}"
+    with server.database() as database:
+        return list(database["events"].find({"stream": stream}, sort=[("version", 1)]))
+
+
+def not_served(stream: list[Any], left: int) -> list[tuple[int, str]]:
+    """Positions and orders that get nothing when only so much is there, first come, first served."""
+    found = []
+    for event in stream:
+        if event["type"] == "StockDispatched":
+            if event["data"]["quantity"] <= left:
+                left -= event["data"]["quantity"]
+            else:
+                found.append((event["_id"], event["data"]["order_id"]))
+    return found
 
 
 # -- by hand

@@ -23,7 +23,7 @@ from infra.gateways import Call, caller
 from infra.log import Log
 from infra.mongo import Mongo, open_mongo
 from infra.outcomes import Carry
-from infra.reactor import follow
+from infra.reactions import follow
 from infra.sending import sender
 from infra.tail import wake_on_others
 from tests.infra.parts import running

@@ -195,6 +195,23 @@ async def test_it_stays_the_same_while_real_history_goes_on(
     await agrees(await branches.documents(of_before.id), other(events[:20], drop={5}))
 
 
+async def test_where_much_differs_the_branch_has_all_of_it(
+    log: Log, handler: CommandHandler, projector: Projector, branches: Branches
+) -> None:
+    branches._worker.most_apart = 2
+    await some_history(handler, projector)
+    await handle_all(handler, [toy.Put(jar="apart", marbles=70), toy.Put(jar="alone")])
+    await projector.run_to_end()
+    events = await log.read(0)
+    branch = await branches.create("much", "ada", at=1)
+    await branches.drop(branch.id, [1, 2, events[-1].position])
+    documents = await branches.documents(branch.id)
+    await agrees(documents, other(events, drop={1, 2, events[-1].position}))
+    _, computed = await branches.ready(branch.id)
+    assert computed.documents["contents"].whole
+    assert len(await branches.differences(computed, toy.CONTENTS)) == 3
+
+
 async def test_versions_are_counted_anew(
     handler: CommandHandler, projector: Projector, parts: Parts
 ) -> None:

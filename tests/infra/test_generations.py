@@ -24,7 +24,7 @@ from infra.generations import (
 from infra.jobs import Job, active_job, cancel, find_job, jobs, pause, resume
 from infra.log import Log
 from infra.mongo import SyncDatabase
-from infra.parked import parked_keys
+from infra.parked import parked_keys, skip
 from infra.projector import Projector
 from infra.reads import BeingBuilt, Reads
 from infra.rebuild import (
@@ -347,6 +347,24 @@ async def test_what_waits_already_does_not_stop_a_rebuild(
     assert [one.key for one in await parked_keys(log)] == ["a"]
     assert {d["_id"]: d["marbles"] for d in await documents(log, "contents")} == {"a": 1, "b": 1}
     assert await log.mongo.run(lambda db: db[PARKED_ASIDE].count_documents({})) == 1  # of the old
+
+
+async def test_what_an_operator_has_skipped_is_left_out_again(
+    log: Log, handler: CommandHandler
+) -> None:
+    contents = toy.contents(poison=["bad"])
+    await prepare_read_models(log, (contents, toy.TALLIES))
+    await handle_all(handler, [toy.Put(jar="a"), toy.Put(jar="a", note="bad"), toy.Put(jar="a")])
+    await Projector(log, (contents, toy.TALLIES)).run_to_end()
+    [waiting] = await parked_keys(log)
+    await skip(log, contents, waiting)
+    before = await documents(log, "contents")
+    await rebuild(log, contents)
+    assert await documents(log, "contents") == before
+    assert await parked_keys(log) == []
+    newer = toy.contents(version=2)
+    await rebuild(log, newer)  # it can fold the event, and is asked to
+    assert [d["marbles"] for d in await documents(log, "contents")] == [3]
 
 
 async def test_what_cannot_be_stored_waits_in_a_rebuilt_one_too(

@@ -20,7 +20,7 @@ from infra.following import Cause, Follower, Row, fact_of, react
 from infra.gateways import TryLater, caller
 from infra.log import Log, NewEvent
 from infra.mongo import Mongo
-from infra.outbox import Later
+from infra.outcomes import Later
 from infra.parked import parked_keys, retry, skip
 from infra.projector import Projector
 from infra.reads import Reads
