@@ -20,6 +20,8 @@ PARKED: Final = "parked"
 SKIPPED: Final = "skipped"
 GONE: Final = "gone"
 """A field of what stands for a document that was deleted, in a generation that is being filled."""
+OF: Final = "_of"
+"""Says of a document, while it is read with those of other collections, where it is from."""
 MOST_REMEMBERED: Final = 50_000
 """Documents kept in memory, so that a document touched again soon is not loaded again."""
 
@@ -97,17 +99,24 @@ class Folder:
 
     def load(self, db: SyncDatabase, keys: Iterable[str]) -> None:
         """Have the documents of these keys in memory."""
-        missing = [key for key in keys if key not in self._kept]
-        if missing:
-            documents = list(db[self.collection].find({"_id": {"$in": missing}}))
-            found = {document["_id"]: self._view(document) for document in documents}
-            # all or nothing: a failed call must not make a document look missing
-            self._kept.update({key: found.get(key) for key in missing})
-            self._ahead.update(
-                (document["_id"], document["position"])
-                for document in documents
-                if document["position"] > self._position
-            )
+        if missing := self.missing(keys):
+            self.take(missing, list(db[self.collection].find({"_id": {"$in": missing}})))
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """Those of the keys whose documents are not in memory."""
+        return [key for key in keys if key not in self._kept]
+
+    def take(self, keys: Iterable[str], documents: Iterable[Document]) -> None:
+        """Remember the documents that were found of these keys."""
+        found = {document["_id"]: document for document in documents}
+        # all or nothing: a view that cannot be read must not make others look missing
+        views = {key: self._view(found[key]) if key in found else None for key in keys}
+        self._kept.update(views)
+        self._ahead.update(
+            (key, document["position"])
+            for key, document in found.items()
+            if document["position"] > self._position
+        )
 
     def _view(self, document: Document) -> Any:
         return None if GONE in document else from_stored(self.projection.view, document)
@@ -181,6 +190,31 @@ class Folder:
         self.hold(changed)
         while len(self._kept) > MOST_REMEMBERED:
             self._kept.popitem(last=False)
+
+
+Batch: TypeAlias = tuple[Folder, Touched]
+
+
+def load_together(db: SyncDatabase, batches: Iterable[Batch]) -> None:
+    """Have the documents of all these in memory, with one call."""
+    missing = {
+        folder.collection: (folder, keys)
+        for folder, touched in batches
+        if (keys := folder.missing(touched))
+    }
+    if not missing:
+        return
+    parts: list[tuple[str, list[Document]]] = [
+        (collection, [{"$match": {"_id": {"$in": keys}}}, {"$set": {OF: collection}}])
+        for collection, (_, keys) in missing.items()
+    ]
+    (first, pipeline), *others = parts
+    unions = [{"$unionWith": {"coll": name, "pipeline": stages}} for name, stages in others]
+    found: dict[str, list[Document]] = defaultdict(list)
+    for document in db[first].aggregate([*pipeline, *unions]):
+        found[document.pop(OF)].append(document)
+    for collection, (folder, keys) in missing.items():
+        folder.take(keys, found[collection])
 
 
 def document_of(key: str, view: Any, position: int) -> Document:

@@ -66,21 +66,8 @@ class Mongo:
         return await asyncio.get_running_loop().run_in_executor(None, _tried, work, self.sync)
 
     async def transaction(self, work: Callable[[SyncDatabase, Session], T]) -> T:
-        """Run `work` in one transaction in one worker thread.
-
-        It is run again where the server asks for that (a write conflict, a new primary), so it
-        must not keep state of its own. What it raises aborts the transaction.
-        """
-
-        def whole(db: SyncDatabase) -> T:
-            with pymongo.timeout(SECONDS_TO_GIVE_UP), db.client.start_session() as session:
-                return session.with_transaction(
-                    lambda current: work(db, current),
-                    read_concern=ReadConcern("snapshot"),
-                    write_concern=WriteConcern("majority", j=True),
-                )
-
-        return await self.run(whole)
+        """Run `work` in one transaction in one worker thread (see `in_transaction`)."""
+        return await self.run(lambda db: in_transaction(db, work))
 
     def watch(self, collection: str, pipeline: list[Document], **options: Any) -> Any:
         """A change stream, as an async context manager and iterator."""
@@ -103,6 +90,20 @@ class Mongo:
 
     def close(self) -> None:
         self.client.close()
+
+
+def in_transaction(db: SyncDatabase, work: Callable[[SyncDatabase, Session], T]) -> T:
+    """Run `work` in one transaction, as part of what a worker thread does.
+
+    It is run again where the server asks for that (a write conflict, a new primary), so it must not
+    keep state of its own. What it raises aborts the transaction.
+    """
+    with pymongo.timeout(SECONDS_TO_GIVE_UP), db.client.start_session() as session:
+        return session.with_transaction(
+            lambda current: work(db, current),
+            read_concern=ReadConcern("snapshot"),
+            write_concern=WriteConcern("majority", j=True),
+        )
 
 
 def _tried(work: Callable[[SyncDatabase], T], db: SyncDatabase) -> T:

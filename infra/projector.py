@@ -26,15 +26,17 @@ from infra import metrics
 from infra.codec import from_stored, now, to_stored
 from infra.folding import (
     PARKED,
+    Batch,
     Changed,
     Folder,
     Parked,
     Projection,
     collection_of,
+    load_together,
     parked_document,
 )
 from infra.log import Log
-from infra.mongo import Session, SyncDatabase
+from infra.mongo import Session, SyncDatabase, in_transaction
 
 log = logging.getLogger("tidings.projector")
 
@@ -140,26 +142,7 @@ class Projector:
     async def _project(self, checkpoint: Checkpoint, events: list[Recorded]) -> None:
         after = replace(checkpoint, position=events[-1].position)
         touched = [(folder, folder.touched(events)) for folder in self._folders]
-
-        def fold(db: SyncDatabase) -> list[tuple[Folder, Changed, list[Parked]]]:
-            for folder, keys in touched:
-                folder.load(db, keys)
-            return [(folder, *folder.fold(keys)) for folder, keys in touched]
-
-        folded = await self._mongo.run(fold)
-
-        def write(db: SyncDatabase, session: Session) -> None:
-            self._advance(db, session, checkpoint, after)
-            for folder, changed, failed in folded:
-                folder.write(db, changed, session)
-                if failed:
-                    db[PARKED].insert_many([parked_document(p) for p in failed], session=session)
-
-        try:
-            await self._mongo.transaction(write)
-        except UNSTORABLE:  # one of the documents is to blame: find it, and park it
-            folded = [(folder, *folder.fold(keys, tried=True)) for folder, keys in touched]
-            await self._mongo.transaction(write)
+        folded = await self._mongo.run(lambda db: self._written(db, checkpoint, after, touched))
         self._checkpoint = after
         metrics.PROJECTED.inc(len(events))
         metrics.PROJECTED_POSITION.set(after.position)
@@ -167,6 +150,27 @@ class Projector:
             folder.keep(changed)
             folder.parked.update((p.key, p.position) for p in failed)
             metrics.PARKED_KEYS.labels(folder.projection.name).inc(len(failed))
+
+    def _written(
+        self, db: SyncDatabase, before: Checkpoint, after: Checkpoint, touched: list[Batch]
+    ) -> list[tuple[Folder, Changed, list[Parked]]]:
+        """What came of the batch, written with the checkpoint; all in one worker thread."""
+        load_together(db, touched)
+        folded = [(folder, *folder.fold(keys)) for folder, keys in touched]
+
+        def write(db: SyncDatabase, session: Session) -> None:
+            self._advance(db, session, before, after)
+            for folder, changed, failed in folded:
+                folder.write(db, changed, session)
+                if failed:
+                    db[PARKED].insert_many([parked_document(p) for p in failed], session=session)
+
+        try:
+            in_transaction(db, write)
+        except UNSTORABLE:  # one of the documents is to blame: find it, and park it
+            folded = [(folder, *folder.fold(keys, tried=True)) for folder, keys in touched]
+            in_transaction(db, write)
+        return folded
 
     def _advance(
         self, db: SyncDatabase, session: Session, before: Checkpoint, after: Checkpoint

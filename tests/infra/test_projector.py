@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from infra import projector as projector_module
 from infra.codec import Unreadable
 from infra.commands import CommandHandler
-from infra.folding import PARKED, Folder
+from infra.folding import PARKED, load_together
 from infra.log import EVENTS, Log
 from infra.mongo import Unavailable
 from infra.projector import Projector, Superseded
@@ -92,19 +93,16 @@ async def test_a_batch_that_cannot_be_loaded_is_not_taken_for_new_documents(
     await projector.run_to_end()
     await handle_all(handler, [toy.Put(jar="a"), toy.Put(jar="b")])
     fresh = Projector(log, toy.BOTH)
-    load, failures = Folder.load, iter([True])
+    failures = iter([True])
 
-    def broken_once(folder: Folder, db: Any, keys: Any) -> None:
-        if next(failures, False):
+    class Away:
+        def __getitem__(self, _: str) -> Any:
+            raise Unavailable("just now")
 
-            class Away:
-                def __getitem__(self, _: str) -> Any:
-                    raise Unavailable("just now")
+    def broken_once(db: Any, batches: Any) -> None:
+        load_together(Away() if next(failures, False) else db, batches)
 
-            load(folder, Away(), keys)  # type: ignore[arg-type]  # a database that is away
-        load(folder, db, keys)
-
-    monkeypatch.setattr(Folder, "load", broken_once)
+    monkeypatch.setattr(projector_module, "load_together", broken_once)
     with pytest.raises(Unavailable):
         await fresh.run_once()
     await fresh.run_to_end()
