@@ -102,24 +102,10 @@ async def open_runtime(
     async with open_log(settings) as (events, lost), _background() as start:
         await begin_read_models(events, PROJECTIONS)
         await prepare_audit(events)
-        if project:
-            start("projector", project_events(events, settings.sampler_share))
         reads = _reads(events, settings.memory_image, start)
-        changes = Changes(
-            events,
-            reads,
-            (
-                EventSource(events),
-                DocumentSource(reads, ORDER_DETAILS, _order_topics, _order_where, latest_wins=True),
-                DocumentSource(
-                    reads,
-                    NOTIFICATIONS,
-                    _notification_topics,
-                    _notification_where,
-                    latest_wins=False,
-                ),
-            ),
-        )
+        if project:
+            start("projector", project_events(events, settings.sampler_share, reads))
+        changes = _changes(events, reads)
         handler = CommandHandler(events, AGGREGATES, JOINT_DECISIONS, ERRORS)
         pasts = Pasts(events, reads, settings.past)
         start("past", pasts.run())
@@ -163,13 +149,18 @@ def _branches(events: Log, pasts: Pasts, start: Callable[..., None]) -> Branches
     return branches
 
 
-async def project_events(events: Log, sampler_share: float) -> None:
+async def project_events(events: Log, sampler_share: float, reads: Reads | None = None) -> None:
     """Keep all read models up to date, and compare them with the log all the time with this share
-    of one core (0: do not), until cancelled."""
+    of one core (0: do not), until cancelled. `reads` of this process are told of the progress."""
     wake = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(wake_on_growth(events, wake))
-        tasks.create_task(keep_projecting(Projector(events, PROJECTIONS), wake))
+        projector = (
+            Projector(events, PROJECTIONS, told=reads.told)
+            if reads
+            else Projector(events, PROJECTIONS)
+        )
+        tasks.create_task(keep_projecting(projector, wake))
         if sampler_share:
             tasks.create_task(Sampler(events, PROJECTIONS).run(sampler_share))
 
@@ -187,6 +178,24 @@ def _reads(events: Log, in_memory: Sequence[str], start: Callable[..., None]) ->
         start("memory image", keep_image(image, reads))
     start("reads", reads.follow())
     return reads
+
+
+def _changes(events: Log, reads: Reads) -> Changes:
+    return Changes(
+        events,
+        reads,
+        (
+            EventSource(events),
+            DocumentSource(reads, ORDER_DETAILS, _order_topics, _order_where, latest_wins=True),
+            DocumentSource(
+                reads,
+                NOTIFICATIONS,
+                _notification_topics,
+                _notification_where,
+                latest_wins=False,
+            ),
+        ),
+    )
 
 
 def _order_topics(order: Any) -> tuple[str, str]:

@@ -13,11 +13,12 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from bson.errors import InvalidDocument
+from bson.timestamp import Timestamp
 from pymongo.errors import DocumentTooLarge
 
 from domain.decider import message
@@ -66,6 +67,10 @@ class Checkpoint:
     repairs: int = 0
 
 
+Told: TypeAlias = Callable[[Checkpoint, Timestamp], None]
+"""Is called with each new checkpoint, and with when it was committed, in MongoDB's time."""
+
+
 class Overtaken(Exception):
     """Another projector moved the checkpoint, or a generation was switched."""
 
@@ -82,8 +87,10 @@ class Projector:
         log: Log,
         projections: Sequence[Projection],
         name: str = MAIN,
+        told: Told = lambda _checkpoint, _at: None,
     ) -> None:
         self._log = log
+        self._told = told
         self._mongo = log.mongo
         self._projections = projections
         self._name = name
@@ -142,8 +149,9 @@ class Projector:
     async def _project(self, checkpoint: Checkpoint, events: list[Recorded]) -> None:
         after = replace(checkpoint, position=events[-1].position)
         touched = [(folder, folder.touched(events)) for folder in self._folders]
-        folded = await self._mongo.run(lambda db: self._written(db, checkpoint, after, touched))
+        folded, at = await self._mongo.run(lambda db: self._written(db, checkpoint, after, touched))
         self._checkpoint = after
+        self._told(after, at)
         metrics.PROJECTED.inc(len(events))
         metrics.PROJECTED_POSITION.set(after.position)
         for folder, changed, failed in folded:
@@ -153,24 +161,26 @@ class Projector:
 
     def _written(
         self, db: SyncDatabase, before: Checkpoint, after: Checkpoint, touched: list[Batch]
-    ) -> list[tuple[Folder, Changed, list[Parked]]]:
+    ) -> tuple[list[tuple[Folder, Changed, list[Parked]]], Timestamp]:
         """What came of the batch, written with the checkpoint; all in one worker thread."""
         load_together(db, touched)
         folded = [(folder, *folder.fold(keys)) for folder, keys in touched]
 
-        def write(db: SyncDatabase, session: Session) -> None:
+        def write(db: SyncDatabase, session: Session) -> Session:
             self._advance(db, session, before, after)
             for folder, changed, failed in folded:
                 folder.write(db, changed, session)
                 if failed:
                     db[PARKED].insert_many([parked_document(p) for p in failed], session=session)
+            return session
 
         try:
-            in_transaction(db, write)
+            session = in_transaction(db, write)
         except UNSTORABLE:  # one of the documents is to blame: find it, and park it
             folded = [(folder, *folder.fold(keys, tried=True)) for folder, keys in touched]
-            in_transaction(db, write)
-        return folded
+            session = in_transaction(db, write)
+        assert session.operation_time, "it has been written"
+        return folded, session.operation_time
 
     def _advance(
         self, db: SyncDatabase, session: Session, before: Checkpoint, after: Checkpoint

@@ -24,7 +24,7 @@ from infra.folding import Projection, collection_of
 from infra.jobs import Job, active_job
 from infra.memory_image import MemoryImage
 from infra.mongo import CODEC, Document, Mongo, SyncDatabase, Unavailable
-from infra.projector import CHECKPOINTS
+from infra.projector import CHECKPOINTS, Checkpoint
 from infra.together import Together
 
 SECONDS_OF_USE: Final = 60.0
@@ -77,6 +77,13 @@ class Reads:
     def position(self) -> int:
         """Of the newest snapshot known here; 0 before the first."""
         return self._latest.position if self._latest else 0
+
+    def told(self, checkpoint: Checkpoint, at: Timestamp) -> None:
+        """Hear of a checkpoint from the projector itself, where it is of the same process: sooner
+        than by the change stream. Where an image has to come along first, that is waited for."""
+        if self._image is None and checkpoint.generations:
+            generations = checkpoint.generations
+            self._set(Snapshot(position=checkpoint.position, at=at, generations=generations))
 
     async def snapshot(self, at_least: int = 0, seconds: float = 2.0) -> Snapshot:
         """The newest snapshot, at or after a position; raises `ReadModelBehind`."""

@@ -27,13 +27,19 @@ from infra.codec import to_stored
 from infra.documents import Base
 from infra.folding import Projection
 from infra.log import Log
-from infra.mongo import SyncDatabase
+from infra.mongo import SyncDatabase, Unavailable
+from infra.past import PastNotReady
+from infra.reads import BeingBuilt, ReadModelBehind
 
 log = logging.getLogger("tidings.branches")
 
 MOST_APART: Final = 5_000
 """Documents of a read model that may differ before the branch has all of them."""
 
+NOT_YET: Final = (Unavailable, ReadModelBehind, BeingBuilt, PastNotReady)
+"""Trouble that passes."""
+
+RETRY_SECONDS: Final = 1.0
 TELL_SECONDS: Final = 0.5
 """How often the record says how far it has come."""
 
@@ -105,14 +111,26 @@ class Worker:
     # -- at work
 
     async def _work(self, branch_id: str) -> None:
-        while (branch := await self._found(branch_id)) and not self.is_done(branch):
+        """What is away for a while is waited for; any other trouble is told in the record."""
+        while True:
             try:
-                async with self._one_by_one:
-                    await self._compute(branch)
-            except Exception as error:
-                log.exception("%s cannot be worked out", branch_id)
-                await self._set(branch, failed=f"{type(error).__name__}: {error}"[:500])
-                return
+                branch = await self._found(branch_id)
+                if branch is None or self.is_done(branch) or branch.failed:
+                    return
+                await self._tried(branch)
+            except NOT_YET as trouble:
+                log.info("%s has to wait: %s", branch_id, trouble)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _tried(self, branch: Branch) -> None:
+        try:
+            async with self._one_by_one:
+                await self._compute(branch)
+        except NOT_YET:
+            raise
+        except Exception as error:
+            log.exception("%s cannot be worked out", branch.id)
+            await self._set(branch, failed=f"{type(error).__name__}: {error}"[:500])
 
     async def _found(self, branch_id: str) -> Branch | None:
         found = await self._log.mongo.run(lambda db: db[BRANCHES].find_one({"_id": branch_id}))
@@ -156,8 +174,10 @@ class Worker:
     ) -> dict[str, Counts]:
         folding = Folding(self._log, self._parts.projections, difference, progress.add)
         progress.work = difference.upto
-        base = await self._parts.base(difference.upto) if difference.is_on_top else None
-        outcome = await folding.run(await folding.keys(), base)
+        keys = await folding.keys()
+        on_top = difference.is_on_top and any(keys.values())
+        base = await self._parts.base(difference.upto) if on_top else None
+        outcome = await folding.run(keys, base)
 
         def write(db: SyncDatabase) -> dict[str, Counts]:
             return {

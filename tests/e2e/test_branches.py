@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.e2e.buying import bought as bought_one
 from tests.e2e.buying import status_is
 from tests.e2e.client import STAFF, Client, anonymous, eventually
 from tests.e2e.server import Server, environment, serving
@@ -351,7 +352,7 @@ def stock_events(server: Server, part: int) -> list[Any]:
 
 
 def not_served(stream: list[Any], left: int) -> list[tuple[int, str]]:
-    """Positions and orders that get nothing when only so much is there, first come, first served."""
+    """Positions and orders that get nothing when so much is there: first come, first served."""
     found = []
     for event in stream:
         if event["type"] == "StockDispatched":
@@ -405,6 +406,34 @@ async def test_what_is_put_in_and_sent_is_seen_in_the_branch_only(
     assert more == real + 1
     assert hashes(server) == before
     await remove(staff, branch)
+
+
+async def test_what_processes_ask_for_depends_on_what_was_before(
+    server: Server, shop: Shop
+) -> None:
+    order = await bought_one(shop)
+    before = await at_rest(server)
+    branch = (await change(shop.staff, "createBranch", name="had it been cancelled"))["id"]
+    cancel = {"commandId": str(uuid4()), "orderId": order.order_id, "reason": "Found it cheaper"}
+    document = """mutation ($input: SendToBranchInput!) { sendToBranch(input: $input) {
+      refusals { code } commands { command } askedOutside { type } } }"""
+    command = {"cancelOrder": cancel}
+    answer = await shop.staff.run(document, input={"branch": branch, "command": command})
+    sent = answer["sendToBranch"]
+    assert sent["refusals"] == []
+    assert [one["command"] for one in sent["commands"]] == [
+        "CancelOrder",
+        "ReleaseOrder",
+        "VoidPayment",
+        "CallOffShipment",
+    ]
+    assert [one["type"] for one in sent["askedOutside"]] == ["VoidRequested"]
+    asked = "query ($id: ID!, $branch: ID) { order(id: $id, branch: $branch) { status } }"
+    for history, status in ((branch, "CANCELLED"), (None, "CONFIRMED")):
+        found = await shop.staff.run(asked, id=order.order_id, branch=history)
+        assert found["order"]["status"] == status
+    assert hashes(server) == before
+    await remove(shop.staff, branch)
 
 
 async def test_what_cannot_be_done_says_why(staff: Client) -> None:

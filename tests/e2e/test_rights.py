@@ -87,6 +87,16 @@ STAFF_ONLY: Final = [
     "Mutation.returnLines",
     "Mutation.sendShipment",
     "Mutation.recordArrival",
+    "Query.branches",
+    "Query.branch",
+    "Query.branchDiff",
+    "Mutation.createBranch",
+    "Mutation.injectEvent",
+    "Mutation.dropEvents",
+    "Mutation.replaceEvent",
+    "Mutation.sendToBranch",
+    "Mutation.useVariant",
+    "Mutation.removeBranch",
 ]
 OPERATOR_ONLY: Final = [
     "Query.parkedKeys",
@@ -133,6 +143,8 @@ SAMPLES: Final = {
     "Decimal": '"1"',
     "Date": '"2020-01-01"',
     "CurrencyCode": '"EUR"',
+    "Position": '"0:1"',
+    "JSON": "{}",
 }
 
 
@@ -144,6 +156,9 @@ def literal(kind: Any) -> str:
         return f"[{literal(kind.of_type)}]"
     if isinstance(kind, GraphQLInputObjectType):
         parts = {n: f.type for n, f in kind.fields.items() if isinstance(f.type, GraphQLNonNull)}
+        if kind.is_one_of:
+            name, field = next(iter(kind.fields.items()))
+            parts = {name: field.type}
         return "{" + ", ".join(f"{name}: {literal(part)}" for name, part in parts.items()) + "}"
     if isinstance(kind, GraphQLEnumType):
         return str(next(iter(kind.values)))

@@ -5,14 +5,18 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
+from infra.branches import Branches, Parts
 from infra.commands import CommandHandler
 from infra.log import Log
 from infra.mongo import Mongo, open_mongo
+from infra.past import Pasts
 from infra.projector import Projector
 from infra.reads import Reads
 from infra.rebuild import prepare_read_models
+from infra.settings import PastLimits
 from tests.infra import toy
 from tests.infra.errands import House, open_house
+from tests.infra.other_pasts import DOMAIN, DOUBLING
 from tests.infra.parts import Seen, a_log, handler_on, running
 
 
@@ -53,6 +57,20 @@ async def reads(log: Log, projector: Projector) -> AsyncIterator[Reads]:
     reads = Reads(log.mongo)
     async with running(reads.follow()):
         yield reads
+
+
+@pytest_asyncio.fixture
+async def parts(log: Log, reads: Reads) -> AsyncIterator[Parts]:
+    pasts = Pasts(log, reads, PastLimits())
+    async with running(pasts.run()):
+        yield Parts(log, toy.BOTH, DOMAIN, (DOUBLING,), pasts.at)
+
+
+@pytest_asyncio.fixture
+async def branches(parts: Parts) -> AsyncIterator[Branches]:
+    branches = Branches(parts)
+    async with running(branches.run()):
+        yield branches
 
 
 @pytest.fixture

@@ -6,17 +6,18 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from api.runtime import CODEC
 from domain.recorded import Recorded
-from infra import past_records
+from infra import past_records, past_sources
 from infra.codec import now
 from infra.commands import CommandHandler
 from infra.documents import Documents
@@ -48,6 +49,15 @@ def _while_open(view: Any, recorded: Recorded, key: str) -> Any:
 
 OPEN_JARS = replace(toy.CONTENTS, name="open_jars", events=toy.JAR.events, fold=_while_open)
 """A read model whose documents may be deleted."""
+
+
+PAIR = replace(
+    toy.CONTENTS,
+    name="pair",
+    keys=lambda recorded: ("a and b",) if recorded.event.jar in ("a", "b") else (),
+    streams=lambda _: ("jar-b", "jar-a"),
+)
+"""A read model whose document is fed from two streams."""
 
 
 @pytest_asyncio.fixture
@@ -123,13 +133,20 @@ def remove_all(db: SyncDatabase) -> None:
 
 
 async def test_documents_are_as_they_were(log: Log, handler: CommandHandler, pasts: Pasts) -> None:
+    every = (*toy.BOTH, PAIR)
+    await prepare_read_models(log, every)
     await some_history(handler)
     chance = random.Random(3)
-    then = await recorded(log, toy.BOTH, (chance.randint(1, 40) for _ in range(8)))
-    await all_answers(pasts, toy.BOTH, then)
+    then = await recorded(log, every, (chance.randint(1, 40) for _ in range(8)))
+    await all_answers(pasts, every, then)
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=3,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.generate),  # to make one smaller would take minutes
+)
 @given(history=LONG_HISTORIES, data=st.data())
 async def test_of_all_read_models(
     mongodb_uri: str, history: tuple[list[Recorded], Any], data: st.DataObject
@@ -222,6 +239,27 @@ async def test_while_the_live_ones_move_on_and_are_replaced(
             async with opened(log, reads) as pasts:
                 await all_answers(pasts, toy.BOTH, then)
             await log.mongo.run(remove_all)
+
+
+async def test_what_was_replaced_while_it_was_copied_is_not_trusted(
+    seen: Seen, log: Log, handler: CommandHandler, reads: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await handle_all(handler, [toy.Put(jar=f"{number}") for number in range(40)])
+    await recorded(log, toy.BOTH, [])
+    live, looks = past_sources._live, count()
+
+    def switched(db: SyncDatabase, projection: Projection) -> Any:
+        source = live(db, projection)
+        assert source is not None
+        return replace(source, collection="rm_contents_9") if next(looks) == 1 else source
+
+    monkeypatch.setattr(past_sources, "_live", switched)
+    async with opened(log, reads) as pasts:
+        past = await pasts.at(39)
+        assert await past.count(toy.CONTENTS, {}, 100) == 39
+    copies = [sent for sent in seen.of("aggregate") if "$out" in sent["pipeline"][-1]]
+    assert len(copies) == 2
+    assert len(past_collections(log)) == 1
 
 
 # -- positions

@@ -99,8 +99,10 @@ async def test_a_batch_that_cannot_be_loaded_is_not_taken_for_new_documents(
         def __getitem__(self, _: str) -> Any:
             raise Unavailable("just now")
 
+    away: Any = Away()
+
     def broken_once(db: Any, batches: Any) -> None:
-        load_together(Away() if next(failures, False) else db, batches)
+        load_together(away if next(failures, False) else db, batches)
 
     monkeypatch.setattr(projector_module, "load_together", broken_once)
     with pytest.raises(Unavailable):
