@@ -33,6 +33,9 @@ SyncCollection: TypeAlias = Collection[Document]
 SECONDS_TO_GIVE_UP = 10.0
 """How long a write is tried while the server is away or contended."""
 
+TOO_LATE = 290
+"""MongoDB's code for a transaction that has outlived `transactionLifetimeLimitSeconds`."""
+
 CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True)
 
 
@@ -112,9 +115,14 @@ def _tried(work: Callable[[SyncDatabase], T], db: SyncDatabase) -> T:
     except (ConnectionFailure, ExecutionTimeout, WTimeoutError) as error:
         raise Unavailable(str(error)) from error
     except PyMongoError as error:
-        if error.timeout or error.has_error_label("TransientTransactionError"):
+        if error.timeout or error.has_error_label("TransientTransactionError") or _too_late(error):
             raise Unavailable(str(error)) from error
         raise
+
+
+def _too_late(error: PyMongoError) -> bool:
+    """Whether a transaction took longer than the server lets one live: it was aborted."""
+    return getattr(error, "code", None) == TOO_LATE
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from api.runtime import CODEC
 from domain.recorded import Recorded
-from infra import past_records, past_sources
+from infra import past_building, past_records, past_sources
 from infra.codec import now
 from infra.commands import CommandHandler
 from infra.documents import Documents
@@ -132,7 +132,14 @@ def remove_all(db: SyncDatabase) -> None:
 # -- it is what was live then
 
 
-async def test_documents_are_as_they_were(log: Log, handler: CommandHandler, pasts: Pasts) -> None:
+@pytest.mark.parametrize("at_once", [5_000, 2])
+async def test_documents_are_as_they_were(
+    log: Log, handler: CommandHandler, pasts: Pasts, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(past_building, "FLUSH", at_once)
+    monkeypatch.setattr(past_building, "KEYS_AT_ONCE", at_once)
+    monkeypatch.setattr("infra.log.SCAN_BATCH", at_once)
+    monkeypatch.setattr("infra.folding.MOST_REMEMBERED", at_once)
     every = (*toy.BOTH, PAIR)
     await prepare_read_models(log, every)
     await some_history(handler)

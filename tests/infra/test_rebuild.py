@@ -12,7 +12,8 @@ from infra.log import Log
 from infra.parked import parked_keys
 from infra.projector import Projector
 from infra.reads import Reads
-from infra.rebuild import RebuildFailed, checkpoint, prepare_read_models, rebuild
+from infra.rebuild import checkpoint, prepare_read_models, rebuild
+from infra.shadow import RebuildFailed
 from infra.verify import Verification
 from tests.infra import toy
 from tests.infra.parts import asked, documents, every, handle_all, projecting, running

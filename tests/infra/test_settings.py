@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import Limits, SettingInvalid, Settings, read_settings
+from infra.settings import Limits, PastLimits, SettingInvalid, Settings, read_settings
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -24,6 +24,7 @@ def test_each_kind_of_setting_is_read() -> None:
             "TIDINGS_AT_LEAST_SECONDS": "0.5",
             "TIDINGS_LIMIT_DEPTH": "4",
             "TIDINGS_LIMIT_SECONDS": "2.5",
+            "TIDINGS_PAST_GENERATIONS": "9",
         }
     )
     assert found == Settings(
@@ -35,6 +36,7 @@ def test_each_kind_of_setting_is_read() -> None:
         jwt_issuer="https://id.example",
         at_least_seconds=0.5,
         limits=Limits(depth=4, seconds=2.5),
+        past=PastLimits(generations=9),
     )
 
 
