@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any, Final
+from uuid import uuid4
 
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError
@@ -72,6 +73,8 @@ class Log:
     def __init__(self, mongo: Mongo, codec: EventCodec) -> None:
         self.mongo = mongo
         self.codec = codec
+        self.id = uuid4().hex
+        """Tells who has moved the head, so that nobody is woken by what it knows."""
         self.appended = 0
         """The last position that this process has appended."""
         self._recent: deque[Recorded] = deque(maxlen=RECENT)
@@ -111,9 +114,10 @@ class Log:
 
         def write(db: SyncDatabase, session: Session) -> Head:
             documents, after = self._encoded(head, events)
+            mark = f"{self.id}:{after.position}"
             moved = db[COUNTERS].update_one(
                 {"_id": "log", "position": head.position},
-                {"$set": {"position": after.position, "hash": after.hash}},
+                {"$set": {"position": after.position, "hash": after.hash, "by": mark}},
                 session=session,
             )
             if not moved.matched_count:

@@ -11,7 +11,6 @@ from contextlib import suppress
 from pymongo.errors import PyMongoError
 
 from infra.log import COUNTERS, Log, NewEvent
-from infra.mongo import Document
 
 
 async def wake_on_growth(log: Log, *wakes: asyncio.Event) -> None:
@@ -38,17 +37,12 @@ async def wake_on_others(log: Log, *wakes: asyncio.Event) -> None:
         for wake in wakes:
             wake.set()
 
+    own = {"$regex": f"^{log.id}:"}
+    by_others = [{"$match": {"updateDescription.updatedFields.by": {"$not": own}}}]
     while True:
         with suppress(PyMongoError):
-            async with log.mongo.watch(COUNTERS, []) as changes:
+            async with log.mongo.watch(COUNTERS, by_others) as changes:
                 wake_all()
-                async for change in changes:
-                    if _position(change) > log.appended:
-                        wake_all()
+                async for _ in changes:
+                    wake_all()
         await asyncio.sleep(0.2)
-
-
-def _position(change: Document) -> int:
-    """Where the head has moved to."""
-    fields: Document = change.get("updateDescription", {}).get("updatedFields", {})
-    return int(fields.get("position", 0))
