@@ -15,18 +15,18 @@ from contextvars import ContextVar
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import strawberry
-from infra.branches import Branches
-from infra.past import Pasts
 
 from api.auth import Principal, Role
 from api.errors import ApiError, ErrorCode
 from api.scalars import position_text
 from infra.answers import Answer, Request
+from infra.branches import Branches
 from infra.changes import Changes
 from infra.commands import CommandHandler
 from infra.documents import Documents, Row
 from infra.log import Log
 from infra.mongo import Document
+from infra.past import Pasts
 from infra.preview import Previewer
 from infra.reads import Live, ReadModelBehind, Reads, Snapshot
 from readmodels.page import Select
