@@ -1,6 +1,7 @@
 """The one command handler: decide, then commit in groups.
 
-1. Whatever waits is one group and one transaction; a command alone waits for nobody.
+1. Whatever waits is one group and one transaction; a command alone waits for nobody. While a group
+   is written, the next one is decided, as if that succeeds: where it does not, it is done again.
 2. Within a group commands are decided one after the other in memory, each on the result of the
    one before, so that a hot stream costs no conflicts.
 3. A decision holds as of the position it is committed at: when others have appended meanwhile,
@@ -20,13 +21,15 @@ from domain.decider import Decider, DomainError, Joint
 from infra import metrics
 from infra.aggregates import Aggregates
 from infra.answers import Accepted, Answer, AnswerCodec, Request, repeated
-from infra.deciding import Decisions
+from infra.deciding import Decisions, Group
 from infra.log import Behind, CommandSeen, Head, Log, VersionTaken
-from infra.mongo import Unavailable
+from infra.mongo import Document, Unavailable
 from infra.snapshots import SnapshotWriter
 from infra.together import Together
 
 MOST_IN_GROUP: Final = 256
+MANY: Final = 32
+"""Commands that are worth two transactions."""
 ATTEMPTS: Final = 50
 FAR_BEHIND: Final = 10_000
 """Events of others beyond which it is cheaper to forget than to follow."""
@@ -37,6 +40,14 @@ class _Waiting:
     request: Request
     identity: str
     answer: asyncio.Future[Answer]
+
+
+@dataclass(eq=False)
+class _Ahead:
+    """A group that was decided while the one before it was being written."""
+
+    waiting: list[_Waiting]
+    decided: Group
 
 
 class CommandHandler:
@@ -60,6 +71,7 @@ class CommandHandler:
         self._wake = asyncio.Event()
         self._in_flight: dict[str, _Waiting] = {}
         self._head: Head | None = None
+        self._ahead: _Ahead | None = None
         self._stopped = False
         self._repeats = False
         """Whether the last group held repeats: then the next one may, and is looked up first."""
@@ -93,11 +105,12 @@ class CommandHandler:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                while self._queue:
-                    group = self._next_group()
+                while self._ahead or self._queue:
+                    ahead, self._ahead = self._ahead, None
+                    group = ahead.waiting if ahead else self._next_group(self._share())
                     metrics.GROUP_SIZE.observe(len(group))
                     with metrics.COMMIT_SECONDS.time():
-                        await _finished(self._commit(group))
+                        await _finished(self._commit(group, ahead.decided if ahead else None))
         finally:
             writing.cancel()
             self._stopped = True
@@ -110,14 +123,21 @@ class CommandHandler:
         """Commands that have no answer yet."""
         return len(self._in_flight)
 
-    def _next_group(self) -> list[_Waiting]:
-        return [self._queue.popleft() for _ in range(min(MOST_IN_GROUP, len(self._queue)))]
+    def _share(self) -> int:
+        """How many of those that wait to begin with: of many the half, so that the others can be
+        decided while these are written."""
+        waiting = len(self._queue)
+        return waiting // 2 if waiting >= MANY else waiting
 
-    async def _commit(self, group: list[_Waiting]) -> None:
+    def _next_group(self, most: int = MOST_IN_GROUP) -> list[_Waiting]:
+        size = min(most, MOST_IN_GROUP, len(self._queue))
+        return [self._queue.popleft() for _ in range(size)]
+
+    async def _commit(self, group: list[_Waiting], decided: Group | None = None) -> None:
         attempt = 0
         try:
-            while not await self._attempt(group, trusting=attempt == 0):
-                attempt += 1
+            while not await self._attempt(group, decided, trusting=attempt == 0):
+                attempt, decided = attempt + 1, None
                 group = [waiting for waiting in group if not waiting.answer.done()]
                 if attempt == ATTEMPTS:
                     raise Unavailable("other writers were faster, again and again")  # noqa: TRY301 told to all below
@@ -135,20 +155,25 @@ class CommandHandler:
             else:
                 await self._commit([waiting])
 
-    async def _attempt(self, group: list[_Waiting], *, trusting: bool) -> bool:
-        """Decide and append; False when it has to be done again on newer facts."""
+    async def _attempt(
+        self, group: list[_Waiting], decided: Group | None, *, trusting: bool
+    ) -> bool:
+        """Decide, unless that is done, and append; False when it has to be done again on newer
+        facts."""
         if self._repeats:
-            group = await self._not_seen(group)
+            group, decided = await self._not_seen(group), None
         if not group:
             return True
         if self._head is None:
             self._head = await self._log.head()
-        requests = [waiting.request for waiting in group]
-        decided = await self._decisions.decide(requests, self._head, trusting=trusting)
+        if decided is None or decided.head.position != self._head.position:
+            requests = [waiting.request for waiting in group]
+            decided = await self._decisions.decide(requests, self._head, trusting=trusting)
+        decided.head = self._head
         answers = decided.answers
         records = [self._codec.record(w.identity, a) for w, a in zip(group, answers, strict=True)]
         try:
-            self._head = await self._log.append(decided.head, decided.events, records)
+            self._head = await self._appended(decided, records)
         except Behind:
             metrics.RETRIES.labels("behind").inc()
             await self._catch_up(decided.head)
@@ -161,11 +186,44 @@ class CommandHandler:
             metrics.RETRIES.labels("repeat").inc()
             self._repeats = True
             return False
-        self._aggregates.keep(decided.known)
+        self._aggregates.keep(decided.changed)
         for waiting, answer in zip(group, answers, strict=True):
             self._settle(waiting, answer)
         _count(answers, len(decided.events), self._head.position)
         return True
+
+    async def _appended(self, decided: Group, records: Sequence[Document]) -> Head:
+        """Append, and decide what comes meanwhile."""
+        append = asyncio.create_task(self._log.append(decided.head, decided.events, records))
+        append.add_done_callback(lambda _: self._wake.set())
+        if self._ahead:  # those of a failed group are tried one by one: it comes later
+            self._put_back(self._ahead)
+        self._ahead, ahead = None, _Ahead([], decided.next())
+        try:
+            while not append.done() and not self._repeats:
+                await self._wake.wait()
+                self._wake.clear()
+                if self._queue and len(ahead.waiting) < MOST_IN_GROUP:
+                    more = self._next_group()
+                    ahead.waiting += more
+                    requests = [waiting.request for waiting in more]
+                    await self._decisions.add(requests, ahead.decided, trusting=True)
+        except Exception:  # noqa: BLE001 a command may fail in any way: it is decided again, and told
+            ahead.decided.answers.clear()
+        try:
+            head = await append
+        except BaseException:
+            self._put_back(ahead)
+            raise
+        if len(ahead.decided.answers) == len(ahead.waiting) > 0:
+            self._ahead = ahead
+        else:
+            self._put_back(ahead)
+        return head
+
+    def _put_back(self, ahead: _Ahead) -> None:
+        """Decide these again, before what has come since."""
+        self._queue.extendleft(reversed(ahead.waiting))
 
     async def _catch_up(self, known: Head) -> None:
         head = await self._log.head()

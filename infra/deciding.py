@@ -25,11 +25,13 @@ class Aggregates(Protocol):
 
 @dataclass
 class Group:
-    """What a group of commands comes to: answers in their order, events in log order."""
+    """What a group of commands comes to: answers in their order, events in log order, and the
+    states that have `changed` with them."""
 
     head: Head
     known: dict[str, Versioned] = field(default_factory=dict)
     states: dict[str, Any] = field(default_factory=dict)
+    changed: dict[str, Versioned] = field(default_factory=dict)
     events: list[NewEvent] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
 
@@ -41,6 +43,12 @@ class Group:
     def put(self, known: dict[str, Versioned]) -> None:
         self.known.update(known)
         self.states.update((stream, found.state) for stream, found in known.items())
+
+    def next(self) -> "Group":
+        """An empty group on top of this one, as if it were committed."""
+        following = Group(Head(position=self.position, hash=b""))
+        following.put(self.changed)
+        return following
 
 
 class Decisions:
@@ -70,25 +78,29 @@ class Decisions:
         look: only a repeat could have begun it, and the append finds repeats.
         """
         group = Group(head)
-        if trusting:
-            group.put(self._new(requests, group))
-        await self.add(requests, group)
+        await self.add(requests, group, trusting=trusting)
         return group
 
-    async def add(self, requests: Sequence[Request], group: Group) -> None:
+    async def add(
+        self, requests: Sequence[Request], group: Group, *, trusting: bool = False
+    ) -> None:
         """Answer more requests, on the result of those before."""
+        if trusting:
+            group.put(self._new(requests, group))
         await self._load(requests, group)
         for request in requests:
-            await self._load([request], group)  # an order placed in this group names more
-            group.answers.append(self._answer(request, group))
+            streams = self._streams(request, group)
+            if any(stream not in group.known for stream in streams):
+                await self._load([request], group)  # an order placed in this group names more
+            group.answers.append(self._answer(request, streams[0], group))
 
     def _new(self, requests: Sequence[Request], group: Group) -> dict[str, Versioned]:
         """The streams that are named after their commands, as they are before they begin."""
-        own = ((self._own(request, group), request.command_id) for request in requests)
+        own = ((self._streams(request, group)[0], request.command_id) for request in requests)
         return {
             stream: self._aggregates.get(stream) or self._aggregates.before(stream)
             for stream, command_id in own
-            if stream.endswith(f"-{command_id}")
+            if stream not in group.known and stream.endswith(f"-{command_id}")
         }
 
     async def _load(self, requests: Sequence[Request], group: Group) -> None:
@@ -107,19 +119,15 @@ class Decisions:
                     break  # once they are loaded, it is asked again
         return missing
 
-    def _own(self, request: Request, group: Group) -> str:
-        return next(iter(self._streams(request, group)))
-
-    def _streams(self, request: Request, group: Group) -> Iterable[str]:
+    def _streams(self, request: Request, group: Group) -> tuple[str, ...]:
         """The streams of a command so far; the first one is its own."""
         command = request.command
         joint = self._joint.get(type(command))
         if joint is None:
             return (self._single[type(command)].stream_of(command),)
-        return joint.streams(command, States(group.states))
+        return tuple(joint.streams(command, States(group.states)))
 
-    def _answer(self, request: Request, group: Group) -> Answer:
-        own = self._own(request, group)
+    def _answer(self, request: Request, own: str, group: Group) -> Answer:
         try:
             changes = self._changes(request, own, group)
         except (DomainError, DomainErrors) as refusal:
@@ -163,7 +171,9 @@ class Decisions:
                 )
                 for version, event in enumerate(events, start=before.version + 1)
             ]
-            group.put({stream: self._aggregates.evolved(stream, before, events)})
+            evolved = {stream: self._aggregates.evolved(stream, before, events)}
+            group.put(evolved)
+            group.changed.update(evolved)
 
 
 def _meta(request: Request, index: int, at: datetime) -> Meta:

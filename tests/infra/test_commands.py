@@ -26,7 +26,7 @@ from infra.answers import Accepted, Rejected, VersionConflict
 from infra.codec import EventCodec
 from infra.commands import CommandHandler
 from infra.embedded import embedded_mongod
-from infra.log import Behind, Log
+from infra.log import Behind, Head, Log
 from infra.mongo import Mongo, Unavailable, open_mongo
 from tests.infra import toy
 from tests.infra.parts import a_log, asked, handle_all, handler_on, running
@@ -253,6 +253,75 @@ async def test_a_command_that_breaks_breaks_alone(
     assert not isinstance(ended[1], Unavailable)
     assert await marbles(log, "a") == 0
     assert handler.waiting == 0
+
+
+# -- deciding ahead
+
+
+class SlowLog(Log):
+    """Writes when it is let; fails first with what it is told to."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(log.mongo, log.codec)
+        self.may_write = asyncio.Event()
+        self.failures: list[Exception] = []
+        self.sizes: list[int] = []
+
+    async def append(self, head: Head, events: Any, commands: Any = ()) -> Head:
+        await self.may_write.wait()
+        self.sizes.append(len(events))
+        if self.failures:
+            raise self.failures.pop(0)
+        return await super().append(head, events, commands)
+
+
+@asynccontextmanager
+async def decided_ahead(log: Log) -> AsyncIterator[tuple[SlowLog, list[asyncio.Task[Any]]]]:
+    """Marbles are being put while those who take them are decided already."""
+    slow = SlowLog(log)
+    handler = handler_on(slow)
+    async with running(handler.run()):
+        put = asyncio.create_task(handler.handle(asked(toy.Put(jar="a", marbles=2))))
+        await asyncio.sleep(0.05)
+        takers = [
+            asyncio.create_task(handler.handle(asked(toy.Take(jar="a")))),
+            asyncio.create_task(handler.handle(asked(toy.Take(jar="a", marbles=5)))),
+            asyncio.create_task(handler.handle(asked(toy.Take(jar="a")))),
+        ]
+        await asyncio.sleep(0.05)
+        assert not put.done()
+        yield slow, [put, *takers]
+
+
+async def test_what_comes_while_a_group_is_written_is_decided_on_top_of_it(log: Log) -> None:
+    async with decided_ahead(log) as (slow, sent):
+        slow.may_write.set()
+        answers = await asyncio.gather(*sent)
+    assert [type(answer) for answer in answers] == [Accepted, Accepted, Rejected, Accepted]
+    assert [answer.position for answer in answers] == [1, 2, 2, 3]
+    assert slow.sizes == [1, 2]
+
+
+async def test_what_was_decided_ahead_in_vain_is_decided_again(log: Log) -> None:
+    other = handler_on(log)
+    async with decided_ahead(log) as (slow, sent), running(other.run()):
+        await other.handle(asked(toy.Put(jar="a", marbles=7)))
+        slow.may_write.set()
+        answers = await asyncio.gather(*sent)
+    assert [type(answer) for answer in answers] == [Accepted] * 4
+    assert await marbles(log, "a") == 2
+    assert slow.sizes[0] == 1
+
+
+async def test_a_group_that_fails_for_good_takes_nothing_along_that_was_decided_on_it(
+    log: Log,
+) -> None:
+    async with decided_ahead(log) as (slow, sent):
+        slow.failures.append(Unavailable("just now"))
+        slow.may_write.set()
+        ended = await asyncio.gather(*sent, return_exceptions=True)
+    assert [type(end) for end in ended] == [Unavailable, Rejected, Rejected, Rejected]
+    assert await marbles(log, "a") == 0
 
 
 # -- callers that go, and servers that stop
