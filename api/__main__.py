@@ -12,6 +12,7 @@ from api.branch_cli import branching
 from api.cli import run as _run
 from api.cli import settings_with as _settings
 from api.sandbox_book import BookUnusable
+from api.sandbox_cli import sandbox
 from infra.embedded import EmbeddedUnavailable
 from infra.mongo import Unavailable
 from infra.moving.frames import MoveRefused
@@ -25,6 +26,7 @@ cli.add_typer(loading, name="load")
 keeping = typer.Typer(no_args_is_help=True, help="Documents of read models: live, old and new.")
 cli.add_typer(keeping, name="generations")
 cli.add_typer(branching, name="branch")
+cli.command()(sandbox)
 
 Via = Annotated[str | None, typer.Option(help="Load through this server's GraphQL (a URL).")]
 Bearer = Annotated[str | None, typer.Option("--token", help="With --via: a token for staff.")]
@@ -41,8 +43,8 @@ def serve(
     ] = None,
 ) -> None:
     """Serve GraphQL, project and react, unless told otherwise."""
-    from api.serving import AddressTaken  # noqa: PLC0415 the other commands start faster without
-    from api.serving import serve as serving  # noqa: PLC0415
+    from api.serving import serve as serving  # noqa: PLC0415 the other commands start faster without
+    from api.web_server import AddressTaken  # noqa: PLC0415
 
     if only not in (None, "api"):
         raise SettingInvalid(f"--only {only}: the one part that serves is `api`.")
@@ -54,8 +56,18 @@ def serve(
 
 
 @cli.command()
-def project() -> None:
-    """Keep the read models up to date, without serving."""
+def project(
+    from_kafka: Annotated[
+        list[str] | None,
+        typer.Option(help="Share this read model over Kafka; may be given several times."),
+    ] = None,
+) -> None:
+    """Keep the read models up to date, without serving; or some of them, fed over Kafka."""
+    if from_kafka:
+        from api.feeding import project_from_kafka  # noqa: PLC0415 as above
+
+        _run(project_from_kafka(_settings(), from_kafka))
+        return
     from api.operating import project as projecting  # noqa: PLC0415
 
     _run(projecting(_settings()))
@@ -67,6 +79,26 @@ def react() -> None:
     from api.operating import react as reacting  # noqa: PLC0415
 
     _run(reacting(_settings()))
+
+
+@cli.command()
+def relay() -> None:
+    """Publish the log to Kafka, without serving."""
+    from api.operating import relay as relaying  # noqa: PLC0415
+
+    _run(relaying(_settings()))
+
+
+@cli.command()
+def shipping() -> None:
+    """Run the shipping desk: another system, with a copy of what it needs of ours."""
+    from api.shipping_desk.serving import serve_desk  # noqa: PLC0415 as above
+    from api.web_server import AddressTaken  # noqa: PLC0415
+
+    try:
+        _run(serve_desk(_settings()))
+    except AddressTaken as taken:
+        raise SettingInvalid(str(taken)) from taken
 
 
 @cli.command()
@@ -190,51 +222,19 @@ def token(
 
 
 @cli.command()
-def sandbox(
-    key: Annotated[str, typer.Option(envvar="TIDINGS_PAYMENT_PROVIDER_KEY")],
-    callback_secret: Annotated[str, typer.Option(envvar="TIDINGS_PAYMENT_CALLBACK_SECRET")],
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 picks one.")] = 8001,
-    book: Annotated[Path, typer.Option(help="The file of its book.")] = Path("sandbox.db"),
-    declines: Annotated[float, typer.Option(help="Share of payments, as 0.1.")] = 0.0,
-    timeouts: Annotated[float, typer.Option(help="Share held and dropped before the work.")] = 0.0,
-    errors: Annotated[float, typer.Option(help="Share answered with 500 before the work.")] = 0.0,
-    lost: Annotated[float, typer.Option(help="Share dropped after the work.")] = 0.0,
-    duplicates: Annotated[float, typer.Option(help="Share with a callback sent twice.")] = 0.0,
-    delay_ms: Annotated[float, typer.Option(help="Before each answer.")] = 0.0,
-    hold_ms: Annotated[float, typer.Option(help="How long a time-out is held.")] = 30_000.0,
-    seed: Annotated[int, typer.Option(help="Another seed strikes other payments.")] = 0,
-) -> None:
-    """Run a payment provider to try things with, in good and bad weather."""
-    from api.sandbox_serving import (  # noqa: PLC0415 the other commands start faster without
-        Rates,
-        SandboxSettings,
-        serve_sandbox,
-    )
-
-    try:
-        rates = Rates(
-            declines=declines,
-            timeouts=timeouts,
-            errors=errors,
-            lost=lost,
-            duplicates=duplicates,
-            seed=seed,
-        )
-    except ValueError as error:
-        raise SettingInvalid(str(error)) from error
-    settings = SandboxSettings(
-        key=key, callback_secret=callback_secret, rates=rates, delay_ms=delay_ms, hold_ms=hold_ms
-    )
-    serve_sandbox(settings, book, host, port)
-
-
-@cli.command()
 def schema() -> None:
     """Print the GraphQL schema."""
     from api.schema import SCHEMA  # noqa: PLC0415
 
     print(SCHEMA.as_str())  # noqa: T201 the output
+
+
+@cli.command()
+def asyncapi() -> None:
+    """Print the contract with other systems: what is told over Kafka (AsyncAPI 3)."""
+    from api.contract import contract_text  # noqa: PLC0415 as above
+
+    print(contract_text(), end="")  # noqa: T201 the output
 
 
 @loading.command("demo")

@@ -20,6 +20,7 @@ from api.runtime import Runtime
 from api.schema import RIGHTS, SCHEMA
 from api.sse import SseEndpoint
 from api.websocket import SocketEndpoint
+from infra.relaying.health import relay_health
 from infra.settings import Settings
 
 TOKEN_SECONDS: Final = 12 * 3600
@@ -76,11 +77,16 @@ def _operators(runtime: Runtime, drain: Drain) -> list[Route]:
         try:
             snapshot = await runtime.reads.snapshot()
             head = await runtime.log.head()
+            relay = await relay_health(runtime.log) if runtime.settings.kafka else None
         except Exception as error:  # noqa: BLE001 whatever it is, we are not ready
             return JSONResponse({"status": "unavailable", "why": type(error).__name__}, 503)
         state = {"head": head.position, "readable": snapshot.position}
+        if relay:
+            state["relayed"] = relay.position
         if drain.begun:
             return JSONResponse({"status": "draining", **state}, 503)
+        if relay and relay.trouble:  # nothing here waits for Kafka: we are as ready as ever
+            return JSONResponse({"status": "degraded", "why": relay.trouble, **state})
         return JSONResponse({"status": "ready", **state})
 
     async def metrics(_: Request) -> Response:

@@ -21,8 +21,9 @@ from api.context import Info
 from api.node import Node, after_receipt
 from api.reading import reading
 from api.rights import EVERYONE, STAFF
-from api.scalars import Count, rate_of
+from api.scalars import Count
 from api.values import Money, MoneyInput, basis_points
+from domain.money import rate_of
 from domain.product import AddProduct, DiscontinueProduct, RenameProduct, RepriceProduct, stream
 from readmodels.page import Page
 from readmodels.product_catalogue import PRODUCT_CATALOGUE, ProductListed, named, products

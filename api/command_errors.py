@@ -10,8 +10,8 @@ from typing import Any, Final, cast, get_type_hints
 
 import strawberry
 
-from api.scalars import decimal_of
 from domain.decider import DomainError, code_of
+from domain.money import decimal_of
 from domain.registry import ERRORS as DOMAIN_ERRORS
 from infra.answers import ERRORS as HANDLER_ERRORS
 

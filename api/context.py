@@ -18,7 +18,7 @@ import strawberry
 
 from api.auth import Principal, Role
 from api.errors import ApiError, ErrorCode
-from api.scalars import position_text
+from domain.recorded import position_text
 from infra.answers import Answer, Request
 from infra.branches import Branches
 from infra.changes import Changes
@@ -26,9 +26,10 @@ from infra.commands import CommandHandler
 from infra.documents import Documents, Row
 from infra.log import Log
 from infra.mongo import Document
+from infra.newest import Snapshot
 from infra.past import Pasts
 from infra.preview import Previewer
-from infra.reads import Live, ReadModelBehind, Reads, Snapshot
+from infra.reads import Live, ReadModelBehind, Reads
 from readmodels.page import Select
 from readmodels.projection import Projection
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any, Final
 
 from rich.console import Console
@@ -16,6 +16,8 @@ from api.reacting import FOLLOWERS, react_to_events
 from api.runtime import open_log, project_events
 from domain.registry import AGGREGATES, JOINT_DECISIONS, LAWS
 from infra.commands import CommandHandler
+from infra.differences import shortened
+from infra.feeding.group import checkpoint_fed
 from infra.log import Log
 from infra.mending import OF_OUTBOX, mend_row, mend_story
 from infra.parked import NoLongerParked, StillFailing, parked_keys, retry, skip
@@ -38,7 +40,7 @@ async def project(settings: Settings) -> None:
     async with open_log(settings) as (events, _):
         await begin_read_models(events, PROJECTIONS)
         rebuilding = keep_rebuilding(events, PROJECTIONS, settings.keep_generations)
-        await _until_signal(project_events(events, settings.sampler_share), rebuilding)
+        await until_signal(project_events(events, settings.sampler_share), rebuilding)
 
 
 async def react(settings: Settings) -> None:
@@ -48,10 +50,25 @@ async def react(settings: Settings) -> None:
         open_log(settings) as (events, _),
     ):
         handler = CommandHandler(events, AGGREGATES, JOINT_DECISIONS, ERRORS)
-        await _until_signal(react_to_events(events, handler, payments.calls), handler.run())
+        await until_signal(react_to_events(events, handler, payments.calls), handler.run())
 
 
-async def _until_signal(*works: Coroutine[Any, Any, None]) -> None:
+async def relay(settings: Settings) -> None:
+    """Publish until SIGTERM or Ctrl-C; raises `SettingInvalid` when there is no Kafka to begin."""
+    from api.relaying import TOPICS, relay_events  # noqa: PLC0415 the others start faster without
+    from infra.kafka import KafkaUnavailable, create_topics  # noqa: PLC0415 same
+
+    if settings.kafka is None:
+        raise SettingInvalid("KAFKA_BOOTSTRAP_SERVERS is not set: there is nowhere to publish.")
+    try:
+        await create_topics(settings.kafka, TOPICS)
+    except KafkaUnavailable as error:
+        raise SettingInvalid(str(error)) from error
+    async with open_log(settings) as (events, _):
+        await until_signal(relay_events(events, settings.kafka))
+
+
+async def until_signal(*works: Coroutine[Any, Any, None]) -> None:
     """Run until a signal or until one of them fails; the first is stopped first."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -74,14 +91,16 @@ async def verify(settings: Settings) -> bool:
         with bars(console) as progress:
             problems = await verification.run(told(progress, "events"))
         problems += await _wrong_snapshots(events)
+        fed, wrong = await _wrong_fed(events)
+        problems += wrong
     for problem in problems[:MOST_TOLD]:
         console.print(
             f"[red]✗[/] {escape(problem.where)}: {escape(problem.what)}",
             highlight=False,
             soft_wrap=True,
         )
-    if verification.building:
-        console.print(f"Not compared, being built: {', '.join(verification.building)}.")
+    if building := [name for name in verification.building if name not in fed]:
+        console.print(f"Not compared, being built: {', '.join(building)}.")
     console.print(
         f"{verification.events} events, {verification.documents} documents as of position "
         f"{verification.compared_at}, {len(problems)} problems\n{whereabouts(verification.end)}",
@@ -96,6 +115,17 @@ async def _wrong_snapshots(events: Log) -> list[Problem]:
         Problem(what="the snapshot is not what its events make", where=f"{stream}@{version}")
         for stream, version in await wrong_snapshots(events, AGGREGATES)
     ]
+
+
+async def _wrong_fed(events: Log) -> tuple[Collection[str], list[Problem]]:
+    """The read models that are fed over Kafka, and what is wrong with their documents."""
+    fed = (await events.mongo.run(checkpoint_fed)).generations
+    if not fed:
+        return (), []
+    from infra.feeding.checking import wrong_fed  # noqa: PLC0415 verify starts faster without Kafka
+
+    found = map(shortened, await wrong_fed(events, PROJECTIONS))
+    return fed, [Problem(what=str(each), where=f"{each.projection}/{each.key}") for each in found]
 
 
 async def parked(settings: Settings, action: str, projection: str | None, key: str | None) -> None:

@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from api.runtime import branch_parts, open_log
-from api.scalars import decimal_of, position_text
-from domain.money import rounded
+from domain.money import decimal_of, rounded
+from domain.recorded import position_text
 from infra.branches import Branches, BranchRefused
 from infra.branching.record import Branch, Computed
 from infra.past import Pasts

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from api.runtime import open_log
-from api.scalars import position_text
+from domain.recorded import position_text
 from infra.comparing import Comparison
 from infra.generations import Generation, GenerationRefused, generations, remove, remove_nameless
 from infra.jobs import Job, cancel, jobs, pause, resume

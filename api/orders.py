@@ -26,10 +26,11 @@ from api.node import Node
 from api.payments import Payment, payment_of
 from api.reading import reading
 from api.rights import EVERYONE
-from api.scalars import Position, rate_of
+from api.scalars import Position
 from api.shipping import Shipment, shipment_of
 from api.subscriptions import Gap, follow
 from api.values import Address, Money
+from domain.money import rate_of
 from domain.order_line import Progress
 from readmodels.customer_directory import CUSTOMER_DIRECTORY
 from readmodels.order_details import ORDER_DETAILS, OrderDetails

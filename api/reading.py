@@ -16,8 +16,9 @@ import strawberry
 
 from api.context import Info, not_readable_yet
 from api.errors import ApiError, ErrorCode
-from api.scalars import Position, position_text
+from api.scalars import Position
 from domain.decider import message
+from domain.recorded import position_text
 from infra.branches import BranchRefused
 from infra.documents import Documents
 from infra.past import PositionUnknown, VersionUnknown

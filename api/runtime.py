@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -39,7 +39,8 @@ from readmodels.registry import PROJECTIONS
 
 log = logging.getLogger("tidings")
 
-CODEC: Final = EventCodec((event for decider in AGGREGATES for event in decider.events), UPCASTERS)
+EVENT_TYPES: Final = tuple(event for decider in AGGREGATES for event in decider.events)
+CODEC: Final = EventCodec(EVENT_TYPES, UPCASTERS)
 
 
 BY_NAME: Final = {projection.name: projection for projection in PROJECTIONS}
@@ -97,12 +98,12 @@ async def open_log(settings: Settings) -> AsyncIterator[tuple[Log, asyncio.Futur
 async def open_runtime(
     settings: Settings, *, project: bool = True, react: Mapping[str, Call] | None = None
 ) -> AsyncIterator[Runtime]:
-    """Everything that the API needs; the projector, unless another process runs it; and reactions
-    with these calls of gateways, unless another process reacts (None)."""
+    """Everything that the API needs; the projector and the relay, unless another process runs them;
+    and reactions with these calls of gateways, unless another process reacts (None)."""
     async with open_log(settings) as (events, lost), _background() as start:
         await begin_read_models(events, PROJECTIONS)
         await prepare_audit(events)
-        reads = _reads(events, settings.memory_image, start)
+        reads = _reads(events, settings, start)
         if project:
             start("projector", project_events(events, settings.sampler_share, reads))
         changes = _changes(events, reads)
@@ -114,6 +115,10 @@ async def open_runtime(
         start("rebuilds", keep_rebuilding(events, PROJECTIONS, settings.keep_generations))
         if react is not None:
             start("reactions", react_to_events(events, handler, react))
+        if project and settings.kafka:
+            from api.relaying import relay_events  # noqa: PLC0415 starts faster without Kafka
+
+            start("relay", relay_events(events, settings.kafka))
         previewer = Previewer(
             log=events,
             reads=reads,
@@ -165,16 +170,17 @@ async def project_events(events: Log, sampler_share: float, reads: Reads | None 
             tasks.create_task(Sampler(events, PROJECTIONS).run(sampler_share))
 
 
-def _reads(events: Log, in_memory: Sequence[str], start: Callable[..., None]) -> Reads:
-    """What queries read from, with these read models in memory as well; started."""
+def _reads(events: Log, settings: Settings, start: Callable[..., None]) -> Reads:
+    """What queries read from, with some read models in memory as well; started."""
+    in_memory, preference = settings.memory_image, settings.read_preference
     for name in in_memory:
         if name not in BY_NAME:
             raise SettingInvalid(f"There is no read model {name}: {', '.join(BY_NAME)}.")
     if not in_memory:
-        reads = Reads(events.mongo)
+        reads = Reads(events.mongo, preference=preference)
     else:
         image = MemoryImage(events, [BY_NAME[name] for name in in_memory])
-        reads = Reads(events.mongo, image=image)
+        reads = Reads(events.mongo, image, preference)
         start("memory image", keep_image(image, reads))
     start("reads", reads.follow())
     return reads

@@ -16,12 +16,10 @@ import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
 from domain.money import MINOR_DIGITS
+from domain.recorded import PARTITION, position_text
 from infra.codec import milliseconds
 
 T = TypeVar("T")
-
-PARTITION: Final = 0
-"""The one log partition there is; it is part of every position that clients hold."""
 
 Position = NewType("Position", int)
 CurrencyCode = NewType("CurrencyCode", str)
@@ -40,11 +38,6 @@ def _text(kind: str, parse: Callable[[str], T]) -> Callable[[Any], T]:
         raise ValueError(f"A {kind} was expected.")
 
     return parse_value
-
-
-def position_text(position: int) -> str:
-    """`0:1042` for position 1042."""
-    return f"{PARTITION}:{position}"
 
 
 def _position(text: str) -> int:
@@ -134,13 +127,3 @@ SCALARS: Final[dict[object, ScalarDefinition]] = {
         "https://datatracker.ietf.org/doc/html/rfc9562",
     ),
 }
-
-
-def decimal_of(minor: int, currency: str) -> Decimal:
-    """Minor units as a decimal of major units: 1234 EUR → 12.34."""
-    return Decimal(minor).scaleb(-MINOR_DIGITS[currency])
-
-
-def rate_of(basis_points: int) -> Decimal:
-    """500 basis points → 0.0500."""
-    return Decimal(basis_points).scaleb(-4)

@@ -6,9 +6,7 @@ the web server stops. A second signal stops at once.
 
 import asyncio
 import contextlib
-import signal
 import socket
-from typing import Final
 
 import uvicorn
 
@@ -17,39 +15,13 @@ from api.callbacks import PATH as CALLBACKS
 from api.drain import Drain
 from api.paying import open_payments
 from api.runtime import Runtime, open_runtime
-from api.web_server import WebServer, url_of
+from api.web_server import WebServer, bind, until_signal, url_of
 from infra.settings import Settings
-
-BACKLOG: Final = 2_048
-
-
-class AddressTaken(Exception):
-    """Another program listens there; the text says what to do."""
-
-
-def bind(settings: Settings) -> socket.socket:
-    """The listening socket; raises `AddressTaken`. Who connects before we serve waits."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-        listener.listen(BACKLOG)
-    except OverflowError:
-        listener.close()
-        raise AddressTaken(f"There is no port {settings.port}: 0 to 65535.") from None
-    except OSError as error:
-        listener.close()
-        raise AddressTaken(
-            f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}): stop the "
-            "program that does, or choose another port with --port."
-        ) from error
-    return listener
 
 
 async def serve(settings: Settings, *, project: bool = True, announce: bool = True) -> None:
     """Serve until a signal, or until MongoDB is lost."""
-    with contextlib.closing(bind(settings)) as listener:
+    with contextlib.closing(bind(settings.host, settings.port)) as listener:
         async with (
             open_payments(settings, f"{url_of(listener)}{CALLBACKS}", calls=project) as payments,
             open_runtime(
@@ -71,7 +43,7 @@ async def serve(settings: Settings, *, project: bool = True, announce: bool = Tr
                     timeout_graceful_shutdown=int(settings.drain_seconds),
                 )
             )
-            stopping = _until_signal(server)
+            stopping = until_signal(server)
             running = asyncio.create_task(server.serve([listener]))
             if announce:
                 print(_welcome(listener, runtime), flush=True)  # noqa: T201 told to whoever started it
@@ -84,22 +56,6 @@ async def serve(settings: Settings, *, project: bool = True, announce: bool = Tr
             await running
             if runtime.lost.done() and not runtime.lost.cancelled():
                 runtime.lost.result()
-
-
-def _until_signal(server: WebServer) -> asyncio.Future[None]:
-    """Done with the first signal; the second one stops the server at once."""
-    loop = asyncio.get_running_loop()
-    stopping: asyncio.Future[None] = loop.create_future()
-
-    def stop() -> None:
-        if stopping.done():
-            server.force_exit = server.should_exit = True
-        else:
-            stopping.set_result(None)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    return stopping
 
 
 def _welcome(listener: socket.socket, runtime: Runtime) -> str:

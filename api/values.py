@@ -5,7 +5,7 @@ from typing import Self
 
 import strawberry
 
-from api.scalars import CurrencyCode, decimal_of
+from api.scalars import CurrencyCode
 from domain.account import Account
 from domain.address import Address as AddressValue
 from domain.money import (
@@ -16,6 +16,7 @@ from domain.money import (
     AmountTooPrecise,
     RateOutOfRange,
     RateTooPrecise,
+    decimal_of,
 )
 from domain.money import Money as MoneyValue
 

@@ -1,11 +1,20 @@
-"""uvicorn, as this program runs it."""
+"""uvicorn, as this program runs it: where it listens, and how a signal ends it."""
 
+import asyncio
 import contextlib
+import signal
 import socket
 from collections.abc import Iterator
+from typing import Final
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+BACKLOG: Final = 2_048
+
+
+class AddressTaken(Exception):
+    """Another program listens there; the text says what to do."""
 
 
 class WebServer(uvicorn.Server):
@@ -28,3 +37,39 @@ def url_of(listener: socket.socket) -> str:
     """Where a listening socket is reached."""
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """The listening socket; raises `AddressTaken`. Who connects before we serve waits."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OverflowError:
+        listener.close()
+        raise AddressTaken(f"There is no port {port}: 0 to 65535.") from None
+    except OSError as error:
+        listener.close()
+        raise AddressTaken(
+            f"Cannot listen on {host}:{port} ({error.strerror}): stop the "
+            "program that does, or choose another port with --port."
+        ) from error
+    return listener
+
+
+def until_signal(server: WebServer) -> asyncio.Future[None]:
+    """Done with the first signal; the second one stops the server at once."""
+    loop = asyncio.get_running_loop()
+    stopping: asyncio.Future[None] = loop.create_future()
+
+    def stop() -> None:
+        if stopping.done():
+            server.force_exit = server.should_exit = True
+        else:
+            stopping.set_result(None)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    return stopping

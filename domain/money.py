@@ -7,6 +7,7 @@
 """
 
 import re
+from decimal import Decimal
 from typing import Final
 
 from domain.decider import DomainError, domain_error, message
@@ -129,6 +130,16 @@ def rounded(exact: int, one: int = ONE) -> int:
     """Exact units to minor units, half away from zero."""
     sign = -1 if exact < 0 else 1
     return sign * ((2 * abs(exact) + one) // (2 * one))
+
+
+def decimal_of(minor: int, currency: str) -> Decimal:
+    """Minor units as a decimal of major units: 1234 EUR → 12.34."""
+    return Decimal(minor).scaleb(-MINOR_DIGITS[currency])
+
+
+def rate_of(basis_points: int) -> Decimal:
+    """500 basis points → 0.0500."""
+    return Decimal(basis_points).scaleb(-4)
 
 
 def net_exact(unit_price: int, quantity: int, discount: int) -> int:

@@ -1,9 +1,17 @@
 """An event as the log keeps it: the fact, its place, and where it came from."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from domain.decider import message
+
+PARTITION: Final = 0
+"""The one log partition there is; it is part of every position that leaves the house."""
+
+
+def position_text(position: int) -> str:
+    """`0:1042` for position 1042."""
+    return f"{PARTITION}:{position}"
 
 
 @message

@@ -22,7 +22,8 @@ from infra import metrics
 from infra.folding import Projection
 from infra.log import Log
 from infra.mongo import Unavailable
-from infra.reads import BeingBuilt, Reads, Snapshot
+from infra.newest import Snapshot
+from infra.reads import BeingBuilt, Reads
 
 log = logging.getLogger("tidings.changes")
 

@@ -7,10 +7,10 @@
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -26,9 +26,18 @@ def to_stored(value: Any) -> Any:
     return msgspec.to_builtins(value, builtin_types=(datetime,))
 
 
+Convert: TypeAlias = Callable[[Any, Any], Any]
+"""From a type and what is stored of it to the value."""
+
+
 def from_stored(kind: type[T], stored: Any) -> T:
     """The value of this kind; raises `msgspec.ValidationError` with the path of what is wrong."""
     return msgspec.convert(stored, kind, builtin_types=(datetime,))
+
+
+def from_json(kind: type[T], parsed: Any) -> T:
+    """The same from JSON, where times are text; as strict otherwise."""
+    return msgspec.convert(parsed, kind)
 
 
 def milliseconds(at: datetime) -> datetime:
@@ -57,9 +66,16 @@ def schema_of(kind: type) -> int:
 
 
 class EventCodec:
-    """The events (or commands) of the registries, by stored name, with what reads older shapes."""
+    """The events (or commands) of the registries, by stored name, with what reads older shapes.
+    `convert` reads what they are stored as."""
 
-    def __init__(self, kinds: Iterable[type], upcasters: Iterable[Upcaster] = ()) -> None:
+    def __init__(
+        self,
+        kinds: Iterable[type],
+        upcasters: Iterable[Upcaster] = (),
+        convert: Convert = from_stored,
+    ) -> None:
+        self._convert = convert
         self._current = {kind.__name__: (schema_of(kind), kind) for kind in kinds}
         self._upcasters = by_old_shape(upcasters)
         self._names = {name: {name} for name in self._current}
@@ -76,7 +92,7 @@ class EventCodec:
         """What was stored, as today's events: nearly always one. Raises `Unreadable`."""
         present, kind = self._current.get(name, (0, None))
         if kind is not None and schema == present:
-            return (_read(name, kind, stored),)
+            return (self._read(name, kind, stored),)
         shape = Shape(name, schema)
         if shape not in self._upcasters:
             raise Unreadable(_why_not(shape, present))
@@ -93,7 +109,7 @@ class EventCodec:
             present, kind = self._current.get(new.type, (0, None))
             if kind is None or new.schema != present:
                 raise Unreadable(f"{shape} is upcast to {new}: {_why_not(new, present)}")
-            yield _read(f"{shape}, read as {new}", kind, data)
+            yield self._read(f"{shape}, read as {new}", kind, data)
 
     def recorded(self, stored: Mapping[str, Any]) -> tuple[Recorded, ...]:
         """A document of the log as today's events; raises `Unreadable`.
@@ -113,17 +129,13 @@ class EventCodec:
 
     def meta(self, stored: Any) -> Meta:
         """Where the event came from; raises `Unreadable`."""
+        return self._read("meta", Meta, stored)
+
+    def _read(self, name: str, kind: type[T], stored: Any) -> T:
         try:
-            return from_stored(Meta, stored)
+            return cast(T, self._convert(kind, stored))
         except msgspec.ValidationError as error:
-            raise Unreadable(f"meta: {error}") from error
-
-
-def _read(name: str, kind: type[T], stored: Any) -> T:
-    try:
-        return from_stored(kind, stored)
-    except msgspec.ValidationError as error:
-        raise Unreadable(f"{name}: {error}") from error
+            raise Unreadable(f"{name}: {error}") from error
 
 
 def _later(first: Recorded, events: Iterable[Any]) -> Iterator[Recorded]:

@@ -19,6 +19,7 @@ from pymongo import ReturnDocument
 
 from domain.decider import message
 from infra.codec import from_stored, now, to_stored
+from infra.feeding.group import checkpoint_fed, taken_from_group
 from infra.folding import PARKED, Parked, Projection, collection_of, prepare_collection
 from infra.log import Log
 from infra.mongo import Document, Mongo, Session, SyncDatabase
@@ -88,10 +89,9 @@ async def generations(log: Log, names: Iterable[str]) -> list[Generation]:
     """Of each named read model the live generation, then the old ones, the newest first."""
 
     def read(db: SyncDatabase) -> list[Generation]:
-        at, found = checkpoint_of(db), []
+        groups, found = (checkpoint_of(db), checkpoint_fed(db)), []
         for name in names:
-            if name in at.generations:
-                found.append(live_one(at, name))
+            found += [live_one(at, name) for at in groups if name in at.generations]
             found += kept(db, name)
         return found
 
@@ -156,7 +156,7 @@ def go_live(db: SyncDatabase, session: Session, new: Generation) -> int:
     values = {f"generations.{name}": new.generation, f"versions.{name}": new.version}
     before = db[CHECKPOINTS].find_one_and_update({"_id": MAIN}, {"$set": values}, session=session)
     at = from_stored(Checkpoint, before)
-    _put_aside(db, session, at, name)
+    _put_aside(db, session, taken_from_group(db, session, name) or at, name)
     db[GENERATIONS].delete_one({"_id": new.id}, session=session)
     for row in db[PARKED_ASIDE].find(_of(new), session=session):
         again = {k: v for k, v in row.items() if k != "generation"}
@@ -175,7 +175,7 @@ async def retire(mongo: Mongo, names: Sequence[str]) -> None:
         )
         at = from_stored(Checkpoint, before)
         for name in names:
-            _put_aside(db, session, at, name)
+            _put_aside(db, session, taken_from_group(db, session, name) or at, name)
 
     if names:
         await mongo.transaction(write)
@@ -279,8 +279,8 @@ def _named(db: SyncDatabase, projection: str) -> set[int]:
     next, so that none is missed."""
     filled = db[REBUILDS].find({"projection": projection, "active": True})
     named = {row["generation"] for row in filled}
-    if live := checkpoint_of(db).generations.get(projection):
-        named.add(live)
+    for at in (checkpoint_of(db), checkpoint_fed(db)):
+        named |= {live for name, live in at.generations.items() if name == projection}
     return named | {one.generation for one in kept(db, projection)}
 
 

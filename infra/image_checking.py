@@ -15,7 +15,8 @@ from infra import metrics
 from infra.documents import Row
 from infra.folding import Changed, Projection
 from infra.memory_image import CANNOT, Held, MemoryImage
-from infra.reads import Reads, Snapshot
+from infra.newest import Snapshot
+from infra.reads import Reads
 
 log = logging.getLogger("tidings.image")
 

@@ -36,3 +36,6 @@ OUTBOX: Final = Gauge("tidings_outbox_rows", "Work in memory, waiting or under w
 CHECKED: Final = Counter("tidings_checked_documents_total", "Looked at", ["projection"])
 DIFFERING: Final = Counter("tidings_differing_documents_total", "Not as the log", ["projection"])
 REPAIRED: Final = Counter("tidings_repaired_documents_total", "Made anew", ["projection"])
+PUBLISHED: Final = Counter("tidings_published_records_total", "Acknowledged by Kafka", ["topic"])
+RELAYED_POSITION: Final = Gauge("tidings_relayed_position", "Position of the relay")
+RELAY_LAG: Final = Gauge("tidings_relay_lag", "Positions that the relay is behind the log")

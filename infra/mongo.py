@@ -22,6 +22,7 @@ from pymongo.errors import (
     WTimeoutError,
 )
 from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import make_read_preference, read_pref_mode_from_name
 from pymongo.write_concern import WriteConcern
 
 T = TypeVar("T")
@@ -93,6 +94,11 @@ class Mongo:
 
     def close(self) -> None:
         self.client.close()
+
+
+def preferred(name: str) -> Any:
+    """A read preference by the name that MongoDB has for it."""
+    return make_read_preference(read_pref_mode_from_name(name), tag_sets=None)
 
 
 def in_transaction(db: SyncDatabase, work: Callable[[SyncDatabase, Session], T]) -> T:

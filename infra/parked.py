@@ -70,6 +70,8 @@ async def _until_done(log: Log, projection: Projection, after: int, parked: Park
 async def _folded(log: Log, projection: Projection, after: int, parked: ParkedKey) -> Parked | None:
     """Fold the key onto its document; what still fails."""
     at, key = await checkpoint(log), parked.key
+    if projection.name not in at.generations:
+        raise StillFailing(f"and is out of reach: rebuild {projection.name} first")
     folder = Folder(projection, collection_of(projection.name, at.generations[projection.name]))
     await log.mongo.run(partial(Folder.load, folder, keys=[key]))
     changed: Changed = {}

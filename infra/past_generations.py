@@ -14,13 +14,13 @@ from typing import Final, TypeAlias
 from pymongo.errors import OperationFailure, PyMongoError
 
 from infra import past_records
+from infra.batches import UNSTORABLE
 from infra.folding import Projection
 from infra.log import Log
 from infra.mongo import Document, SyncDatabase, Unavailable
 from infra.past_building import Build
 from infra.past_records import Past
 from infra.past_sources import SourceGone
-from infra.projector import UNSTORABLE
 from infra.settings import PastLimits
 
 log = logging.getLogger("tidings.past")

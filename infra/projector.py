@@ -15,37 +15,30 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final, TypeAlias
 
-from bson.errors import InvalidDocument
 from bson.timestamp import Timestamp
-from pymongo.errors import DocumentTooLarge
 
 from domain.decider import message
 from domain.recorded import Recorded
 from infra import metrics
+from infra.batches import fold_and_write, remember
 from infra.codec import from_stored, now, to_stored
 from infra.folding import (
     PARKED,
-    Batch,
-    Changed,
     Folder,
-    Parked,
     Projection,
     collection_of,
-    load_together,
-    parked_document,
 )
 from infra.log import Log
-from infra.mongo import Session, SyncDatabase, in_transaction
+from infra.mongo import Session, SyncDatabase
 
 log = logging.getLogger("tidings.projector")
 
 CHECKPOINTS: Final = "checkpoints"
 MAIN: Final = "main"
 """The group of all read models: one checkpoint."""
-UNSTORABLE: Final = (OverflowError, InvalidDocument, DocumentTooLarge)
-"""A number beyond 64 bits, or more than 16 MB."""
 
 BATCH: Final = 3_000
 """Events at most: the more at once, the fewer writes a document that many of them touch costs."""
@@ -146,44 +139,20 @@ class Projector:
                 if row["projection"] == folder.projection.name
             }
 
-    async def _project(self, checkpoint: Checkpoint, events: list[Recorded]) -> None:
-        after = replace(checkpoint, position=events[-1].position)
+    async def _project(self, before: Checkpoint, events: list[Recorded]) -> None:
+        after = replace(before, position=events[-1].position)
         touched = [(folder, folder.touched(events)) for folder in self._folders]
-        folded, at = await self._mongo.run(lambda db: self._written(db, checkpoint, after, touched))
+        folded, at = await self._mongo.run(
+            lambda db: fold_and_write(db, touched, partial(self._advance, before, after))
+        )
         self._checkpoint = after
         self._told(after, at)
         metrics.PROJECTED.inc(len(events))
         metrics.PROJECTED_POSITION.set(after.position)
-        for folder, changed, failed in folded:
-            folder.keep(changed)
-            folder.parked.update((p.key, p.position) for p in failed)
-            metrics.PARKED_KEYS.labels(folder.projection.name).inc(len(failed))
-
-    def _written(
-        self, db: SyncDatabase, before: Checkpoint, after: Checkpoint, touched: list[Batch]
-    ) -> tuple[list[tuple[Folder, Changed, list[Parked]]], Timestamp]:
-        """What came of the batch, written with the checkpoint; all in one worker thread."""
-        load_together(db, touched)
-        folded = [(folder, *folder.fold(keys)) for folder, keys in touched]
-
-        def write(db: SyncDatabase, session: Session) -> Session:
-            self._advance(db, session, before, after)
-            for folder, changed, failed in folded:
-                folder.write(db, changed, session)
-                if failed:
-                    db[PARKED].insert_many([parked_document(p) for p in failed], session=session)
-            return session
-
-        try:
-            session = in_transaction(db, write)
-        except UNSTORABLE:  # one of the documents is to blame: find it, and park it
-            folded = [(folder, *folder.fold(keys, tried=True)) for folder, keys in touched]
-            session = in_transaction(db, write)
-        assert session.operation_time, "it has been written"
-        return folded, session.operation_time
+        remember(folded)
 
     def _advance(
-        self, db: SyncDatabase, session: Session, before: Checkpoint, after: Checkpoint
+        self, before: Checkpoint, after: Checkpoint, db: SyncDatabase, session: Session
     ) -> None:
         moved = db[CHECKPOINTS].update_one(
             {"_id": self._name, **to_stored(before)},

@@ -1,7 +1,8 @@
 """Reading documents, all of one request at one position.
 
 1. A snapshot is a checkpoint with the cluster time it was committed at. Whatever is read "at" it is
-   exactly what that position made of the log, over all collections, without a transaction.
+   exactly what that position made of the log, over all collections, without a transaction. What is
+   fed over Kafka was of that position at another time (see `infra.newest`).
 2. One change stream per process follows the checkpoint, so that a request knows its snapshot
    without asking: a query costs one call per level of its selection.
 3. `at_least` waits, bounded, until the snapshot is there; then it fails with `ReadModelBehind`.
@@ -10,6 +11,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -17,27 +19,20 @@ from typing import Any, Final
 from bson.timestamp import Timestamp
 from pymongo.errors import PyMongoError
 
-from domain.decider import message
 from infra.codec import from_stored
 from infra.documents import Row
+from infra.feeding.group import GROUP, checkpoints_now, rounds_of
 from infra.folding import Projection, collection_of
 from infra.jobs import Job, active_job
 from infra.memory_image import MemoryImage
-from infra.mongo import CODEC, Document, Mongo, SyncDatabase, Unavailable
-from infra.projector import CHECKPOINTS, Checkpoint
+from infra.mongo import CODEC, Document, Mongo, SyncDatabase, Unavailable, preferred
+from infra.newest import Newest, Snapshot, common_at_rest, snapshot_of
+from infra.projector import CHECKPOINTS, MAIN, Checkpoint
 from infra.together import Together
 
+LOOK_AGAIN: Final = 0.2
 SECONDS_OF_USE: Final = 60.0
 """MongoDB keeps 300 s of history: a snapshot older than this is taken anew before it is used."""
-
-
-@message
-class Snapshot:
-    """A moment of all read models: their position, when it was, and what is live."""
-
-    position: int
-    at: Timestamp
-    generations: dict[str, int]
 
 
 class ReadModelBehind(Exception):
@@ -56,14 +51,26 @@ class BeingBuilt(Exception):
         super().__init__(f"The read model {projection} is being built anew{how}. Ask again.")
 
 
-class Reads:
-    """Documents of one group of read models; `follow` must be running."""
+class FedBehind(BeingBuilt):
+    """The read model is fed over Kafka, and does not come along."""
 
-    def __init__(self, mongo: Mongo, name: str = "main", image: MemoryImage | None = None) -> None:
+    def __init__(self, projection: str) -> None:
+        Exception.__init__(
+            self, f"The read model {projection} is fed over Kafka and lags behind. Ask again."
+        )
+
+
+class Reads:
+    """Documents of all read models; `follow` must be running. `preference` says which members of
+    the replica set they are read from: a secondary answers once it has come to the snapshot."""
+
+    def __init__(
+        self, mongo: Mongo, image: MemoryImage | None = None, preference: str = "primary"
+    ) -> None:
         self._mongo = mongo
+        self._preference = preferred(preference)
         self._image = image
-        self._name = name
-        self._latest: Snapshot | None = None
+        self._newest = Newest()
         self._taken = 0.0
         self._moved = asyncio.Event()
         self._listeners: list[Callable[[Snapshot], None]] = []
@@ -74,6 +81,10 @@ class Reads:
         self._listeners.append(listener)
 
     @property
+    def _latest(self) -> Snapshot | None:
+        return self._newest.chosen
+
+    @property
     def position(self) -> int:
         """Of the newest snapshot known here; 0 before the first."""
         return self._latest.position if self._latest else 0
@@ -81,12 +92,14 @@ class Reads:
     def told(self, checkpoint: Checkpoint, at: Timestamp) -> None:
         """Hear of a checkpoint from the projector itself, where it is of the same process: sooner
         than by the change stream. Where an image has to come along first, that is waited for."""
-        if self._image is None and checkpoint.generations:
+        if self._image is None and self._latest is not None and checkpoint.generations:
             generations = checkpoint.generations
-            self._set(Snapshot(position=checkpoint.position, at=at, generations=generations))
+            main = Snapshot(position=checkpoint.position, at=at, generations=generations)
+            self._learn(lambda: self._newest.main_moved(main))
 
     async def snapshot(self, at_least: int = 0, seconds: float = 2.0) -> Snapshot:
         """The newest snapshot, at or after a position; raises `ReadModelBehind`."""
+        self._learn(self._newest.choose)
         latest = self._latest
         # by the wall clock: a monotonic one stands still while a laptop sleeps
         if latest is None or abs(time.time() - self._taken) > SECONDS_OF_USE:
@@ -96,7 +109,10 @@ class Reads:
         try:
             async with asyncio.timeout(seconds):
                 while (latest := self._latest or latest).position < at_least:
-                    await self._moved.wait()
+                    with suppress(TimeoutError):  # where one group stands still, nothing tells
+                        async with asyncio.timeout(LOOK_AGAIN):
+                            await self._moved.wait()
+                    self._learn(self._newest.choose)
         except TimeoutError:
             raise ReadModelBehind(at_least, self.position) from None
         return latest
@@ -109,7 +125,7 @@ class Reads:
             known = self._image.get(projection.name, generation, keys, at.position)
             if known is not None:
                 return known
-        place = (await self._collection(projection, at), at.at)
+        place = (await self._collection(projection, at), at.time_of(projection.name))
         return await self._together.get(place, keys, partial(self._by_keys, projection, at))
 
     async def _by_keys(
@@ -143,7 +159,7 @@ class Reads:
     ) -> list[Document]:
         """What a pipeline makes of the documents."""
         return await self._command(
-            at,
+            at.time_of(projection.name),
             {
                 "aggregate": await self._collection(projection, at),
                 "pipeline": list(pipeline),
@@ -153,7 +169,7 @@ class Reads:
 
     async def _find(self, projection: Projection, at: Snapshot, **options: Any) -> list[Document]:
         return await self._command(
-            at,
+            at.time_of(projection.name),
             {
                 "find": await self._collection(projection, at),
                 "batchSize": 10_000,
@@ -165,14 +181,16 @@ class Reads:
         """Where the documents are; raises `BeingBuilt`."""
         name = projection.name
         if name not in at.generations:
+            if name in self._newest.fed:
+                raise FedBehind(name)
             raise BeingBuilt(name, await active_job(self._mongo, name))
         return collection_of(name, at.generations[name])
 
-    async def _command(self, at: Snapshot, command: Document) -> list[Document]:
-        command["readConcern"] = {"level": "snapshot", "atClusterTime": at.at}
-        return await self._mongo.run(partial(_all_of, command))
+    async def _command(self, at: Timestamp, command: Document) -> list[Document]:
+        command["readConcern"] = {"level": "snapshot", "atClusterTime": at}
+        return await self._mongo.run(partial(_all_of, command, self._preference))
 
-    # -- following the checkpoint
+    # -- following the checkpoints
 
     async def follow(self) -> None:
         """Keep the snapshot the newest one, until cancelled."""
@@ -183,63 +201,47 @@ class Reads:
                 await asyncio.sleep(0.2)
 
     async def _follow(self) -> None:
-        only = [{"$match": {"documentKey._id": self._name}}]
+        only = [{"$match": {"documentKey._id": {"$in": [MAIN, GROUP]}}}]
         async with self._mongo.watch(CHECKPOINTS, only, max_await_time_ms=500) as changes:
             await self._take()
             async for change in changes:
                 update = change.get("updateDescription", {})
-                fields = update.get("updatedFields", {})
-                changed = (*fields, *update.get("removedFields", ()))
+                changed = (*update.get("updatedFields", {}), *update.get("removedFields", ()))
                 if self._latest is None or any(name.startswith("generations") for name in changed):
                     await self._take()
-                elif "position" in fields:
-                    newer = Snapshot(
-                        position=fields["position"],
-                        at=change["clusterTime"],
-                        generations=self._latest.generations,
-                    )
-                    await self._come_to(newer)
+                elif update and (heard := self._newest.heard(change)):
+                    await self._hear(heard)
+
+    async def _hear(self, heard: Snapshot) -> None:
+        if self._image is not None and (heard.fed or not self._newest.fed):
+            await self._image.come_along(heard.position)
+        tell = self._newest.round_ended if heard.fed else self._newest.main_moved
+        self._learn(lambda: tell(heard))
 
     async def _take(self) -> Snapshot:
-        """Read the checkpoint as it is now."""
-
-        def read(db: SyncDatabase) -> Document:
-            return db.command(
-                {
-                    "find": CHECKPOINTS,
-                    "filter": {"_id": self._name},
-                    "limit": 1,
-                    "readConcern": {"level": "snapshot"},
-                }
-            )
-
-        cursor = (await self._mongo.run(read))["cursor"]
-        if not cursor["firstBatch"]:
-            raise Unavailable("no projector has run on this database yet")
-        found = cursor["firstBatch"][0]
-        taken = Snapshot(
-            position=found["position"],
-            at=cursor["atClusterTime"],
-            generations=found["generations"],
-        )
-        await self._come_to(taken)
-        return taken
-
-    async def _come_to(self, snapshot: Snapshot) -> None:
+        """Read the checkpoints as they are now."""
+        found, at = await self._mongo.run(checkpoints_now)
+        main, rounds = snapshot_of(found[MAIN], at), rounds_of(found.get(GROUP))
+        common = common_at_rest(rounds, main) if rounds else None
         if self._image is not None:
-            await self._image.come_along(snapshot.position)
-        self._set(snapshot)
+            await self._image.come_along((common or main).position)
+        self._learn(lambda: self._newest.begin(main, rounds.generations if rounds else {}, common))
+        assert self._latest is not None, "it has been chosen"
+        return self._latest
 
-    def _set(self, snapshot: Snapshot) -> None:
-        if self._latest is not None and snapshot.at < self._latest.at:
+    def _learn(self, tell: Callable[[], None]) -> None:
+        """Let the newest snapshot be chosen, and tell of it where it has another position."""
+        before = self._latest
+        tell()
+        latest = self._latest
+        if latest is None or latest is before:
             return
-        newer = self._latest is None or snapshot.position > self._latest.position
-        self._latest, self._taken = snapshot, time.time()
-        if newer:
+        self._taken = time.time()
+        if before is None or latest.position > before.position:
             self._moved.set()
             self._moved.clear()
             for listener in self._listeners:
-                listener(snapshot)
+                listener(latest)
 
 
 @dataclass(frozen=True)
@@ -274,16 +276,14 @@ class Live:
         return await self.reads.aggregate(projection, pipeline, self.snapshot)
 
 
-def _all_of(command: Document, db: SyncDatabase) -> list[Document]:
-    """All that a command finds. Nearly always that is one batch; MongoDB ends one at 16 MB."""
+def _all_of(command: Document, preference: Any, db: SyncDatabase) -> list[Document]:
+    """All that a command finds, from the member that it has been begun on."""
     with db.client.start_session(causal_consistency=False) as session:
-        cursor = db.command(command, codec_options=CODEC, session=session)["cursor"]
-        found = list(cursor["firstBatch"])
-        while cursor["id"]:
-            more = {"getMore": cursor["id"], "collection": cursor["ns"].partition(".")[2]}
-            cursor = db.command(more, codec_options=CODEC, session=session)["cursor"]
-            found += cursor["nextBatch"]
-    return found
+        return list(
+            db.cursor_command(
+                command, read_preference=preference, codec_options=CODEC, session=session
+            )
+        )
 
 
 def _rows(projection: Projection, documents: Iterable[Document]) -> list[Row[Any]]:

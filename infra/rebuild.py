@@ -11,7 +11,9 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from infra.batches import UNSTORABLE
 from infra.codec import to_stored
+from infra.feeding.group import checkpoint_fed
 from infra.folding import PARKED, SKIPPED, Projection
 from infra.generations import (
     GENERATIONS,
@@ -39,7 +41,7 @@ from infra.jobs import (
     prepare_jobs,
 )
 from infra.log import Log
-from infra.projector import CHECKPOINTS, MAIN, UNSTORABLE, Checkpoint
+from infra.projector import CHECKPOINTS, MAIN, Checkpoint
 from infra.rebuilding import Run, Told
 from infra.shadow import RebuildFailed
 
@@ -169,8 +171,13 @@ async def prepare_rebuilds(log: Log, projections: Sequence[Projection]) -> list[
         lambda db: db[CHECKPOINTS].update_one({"_id": MAIN}, {"$setOnInsert": empty}, upsert=True)
     )
     await make_empty_live(log.mongo, projections)
-    versions = (await checkpoint(log)).versions
+    versions = await _versions(log)
     return [one for one in projections if versions.get(one.name) != one.version]
+
+
+async def _versions(log: Log) -> dict[str, int]:
+    """Of all read models that somebody keeps up to date."""
+    return await log.mongo.run(lambda db: checkpoint_of(db).versions | checkpoint_fed(db).versions)
 
 
 async def prepare_read_models(log: Log, projections: Sequence[Projection]) -> None:
@@ -187,7 +194,7 @@ async def begin_read_models(log: Log, projections: Sequence[Projection]) -> None
     gets a job, which `keep_rebuilding` carries out."""
     missing = await prepare_rebuilds(log, projections)
     own = {projection.name: projection.version for projection in projections}
-    live = (await checkpoint(log)).versions
+    live = await _versions(log)
     await retire(log.mongo, [name for name in live if own.get(name) != live[name]])
     for projection in missing:
         await start_rebuild(log, projection, "start")

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any, Final, get_origin
 from urllib.parse import urlsplit
 
+PREFERENCES: Final = ("primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest")
+"""Where documents may be read from, as MongoDB calls it."""
+
 
 class SettingInvalid(Exception):
     """An environment variable that cannot be understood; the text says which and why."""
@@ -51,10 +54,45 @@ class PastLimits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KafkaSettings:
+    """Where Kafka is. Environment: `KAFKA_BOOTSTRAP_SERVERS`, and `TIDINGS_KAFKA_<NAME>`.
+
+    `topic_prefix` stands before the name of each topic, for a cluster that others use, too. `small`
+    is for a broker that knows no idempotent producers.
+    """
+
+    bootstrap_servers: tuple[str, ...]
+    topic_prefix: str = ""
+    small: bool = False
+
+    def topic(self, name: str) -> str:
+        """What the topic is called in this cluster."""
+        return self.topic_prefix + name
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShippingSettings:
+    """The shipping desk. Environment: `TIDINGS_SHIPPING_<NAME>`, and `SHIPPING_MONGODB_URI`.
+
+    A relative `home` is under `TIDINGS_HOME`. `api_url` is where our API is, without `/graphql`.
+    `token` is one for staff; where there are development tokens, one of them stands in for it.
+    """
+
+    mongodb_uri: str | None = None
+    database: str = "shipping"
+    home: Path = Path("shipping")
+    host: str = "127.0.0.1"
+    port: int = 8002
+    api_url: str = "http://127.0.0.1:8000"
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How one process runs. Environment: `TIDINGS_<NAME>`, and `MONGODB_URI`.
+    """How one process runs. Environment: `TIDINGS_<NAME>`, `MONGODB_URI`, and what `kafka` says.
 
     `sampler_share` of one core goes into comparing documents with the log, all the time.
+    `read_preference` says which members of the replica set queries read documents from.
     """
 
     mongodb_uri: str | None = None
@@ -77,9 +115,12 @@ class Settings:
     keep_generations: int = 2
     log_level: str = "info"
     memory_image: tuple[str, ...] = ()
+    read_preference: str = "primary"
     sampler_share: float = 0.01
     limits: Limits = field(default_factory=Limits)
     past: PastLimits = field(default_factory=PastLimits)
+    kafka: KafkaSettings | None = None
+    shipping: ShippingSettings = field(default_factory=ShippingSettings)
 
 
 def _read(kind: Any, name: str, text: str) -> Any:
@@ -111,7 +152,43 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         found["mongodb_uri"] = uri
     if not 0 <= found.get("sampler_share", 0) <= 1:
         raise SettingInvalid("TIDINGS_SAMPLER_SHARE must be from 0 (off) to 1 (a whole core).")
-    return Settings(**{**found, "limits": limits, "past": past})
+    parts = {"kafka": _kafka(environment), "shipping": _shipping(environment)}
+    return Settings(**{**found, "limits": limits, "past": past, **parts})
+
+
+def _shipping(environment: Mapping[str, str]) -> ShippingSettings:
+    found = _overrides(ShippingSettings, "TIDINGS_SHIPPING_", environment)
+    if uri := environment.get("SHIPPING_MONGODB_URI"):
+        found["mongodb_uri"] = uri
+    return ShippingSettings(**found)
+
+
+def _check_preference(name: str) -> None:
+    if name not in PREFERENCES:
+        raise SettingInvalid(f"TIDINGS_READ_PREFERENCE must be one of {', '.join(PREFERENCES)}.")
+
+
+def _kafka(environment: Mapping[str, str]) -> KafkaSettings | None:
+    found = _overrides(KafkaSettings, "TIDINGS_KAFKA_", environment)
+    servers = environment.get("KAFKA_BOOTSTRAP_SERVERS", "")
+    found["bootstrap_servers"] = _read(tuple[str, ...], "KAFKA_BOOTSTRAP_SERVERS", servers)
+    if not found["bootstrap_servers"]:
+        return None
+    for server in found["bootstrap_servers"]:
+        if not _is_address(server):
+            raise SettingInvalid(
+                f"KAFKA_BOOTSTRAP_SERVERS={servers!r} must be host:port, or several of them with "
+                "commas between."
+            )
+    return KafkaSettings(**found)
+
+
+def _is_address(server: str) -> bool:
+    try:
+        parts = urlsplit(f"//{server}")
+        return bool(parts.hostname and parts.port and parts.netloc == server) and not parts.path
+    except ValueError:
+        return False
 
 
 # -- settings that must fit together
@@ -127,13 +204,13 @@ def check_payment_settings(settings: Settings, *, calls: bool) -> None:
     if settings.payment_callback_secret is not None or callbacks is not None:
         check_secret("TIDINGS_PAYMENT_CALLBACK_SECRET", settings.payment_callback_secret)
     if callbacks is not None:
-        _check_url("TIDINGS_PAYMENT_CALLBACK_URL", callbacks, settings)
+        check_url("TIDINGS_PAYMENT_CALLBACK_URL", callbacks, settings)
     if not calls:
         return
     if url is None:
         _check_sandbox(settings)
         return
-    _check_url("TIDINGS_PAYMENT_PROVIDER_URL", url, settings)
+    check_url("TIDINGS_PAYMENT_PROVIDER_URL", url, settings)
     check_secret("TIDINGS_PAYMENT_PROVIDER_KEY", settings.payment_provider_key)
     if not 0 < settings.payment_provider_seconds < inf:
         raise SettingInvalid("TIDINGS_PAYMENT_PROVIDER_SECONDS must be more than 0.")
@@ -153,7 +230,8 @@ def _check_sandbox(settings: Settings) -> None:
         raise SettingInvalid(f"{lone[0]} is of no use without TIDINGS_PAYMENT_PROVIDER_URL.")
 
 
-def _check_url(name: str, url: str, settings: Settings) -> None:
+def check_url(name: str, url: str, settings: Settings) -> None:
+    """Raises `SettingInvalid`; in production only https will do."""
     wanted = ("https",) if settings.production else ("https", "http")
     try:
         parts = urlsplit(url)

@@ -13,10 +13,12 @@ import uvloop
 from infra.embedded import embedded_mongod
 from infra.garbage import collect_rarely
 from tests.bench.chaining import chaining
+from tests.bench.feeding import feeding
 from tests.bench.figures import Figure, table
 from tests.bench.loading import loading
 from tests.bench.place import Place
 from tests.bench.pushing import pushing
+from tests.bench.relaying import relaying
 from tests.bench.remembering import remembering
 from tests.bench.scanning import rebuilding
 from tests.bench.serving import serving
@@ -33,6 +35,8 @@ BENCHES: Final[dict[str, Bench]] = {
     "push": pushing,
     "chain": chaining,
     "load": loading,
+    "relay": relaying,
+    "feed": feeding,
 }
 
 

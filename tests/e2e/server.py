@@ -64,7 +64,8 @@ def environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("TIDINGS_") and name != "MONGODB_URI"
+        if not name.startswith("TIDINGS_")
+        and name not in ("MONGODB_URI", "SHIPPING_MONGODB_URI", "KAFKA_BOOTSTRAP_SERVERS")
     }
     return {**inherited, **QUIET_ENVIRONMENT, "TIDINGS_HOME": str(home), **settings}
 
@@ -101,7 +102,16 @@ def serving(
     home: Path, settings: Mapping[str, str] = NO_SETTINGS, *arguments: str, port: int = 0
 ) -> Iterator[Server]:
     """A server that answers; with `MONGODB_URI` among the settings, or else on its own mongod."""
-    with process(("serve", "--port", str(port), *arguments), environment(home, settings)) as run:
+    with started(("serve", "--port", str(port), *arguments), home, settings) as server:
+        yield server
+
+
+@contextmanager
+def started(
+    arguments: Sequence[str], home: Path, settings: Mapping[str, str] = NO_SETTINGS
+) -> Iterator[Server]:
+    """A process that has said where it answers."""
+    with process(arguments, environment(home, settings)) as run:
         output: list[str] = []
         reader = threading.Thread(target=_collect, args=(run, output), daemon=True)
         reader.start()

@@ -15,8 +15,7 @@ from uuid import uuid4
 
 import pytest
 
-from api.scalars import position_text
-from domain.recorded import Meta
+from domain.recorded import Meta, position_text
 from domain.stock_item import StockReceived
 from infra.log import Log, NewEvent
 from tests.e2e.buying import REPORT, Bought, bought, log_of, status_is

@@ -16,7 +16,6 @@ import pytest
 
 from api.command_errors import ERRORS
 from api.runtime import open_log
-from api.scalars import position_text
 from domain.account import Account, PostEntry, Posting
 from domain.address import Address
 from domain.order import ConfirmOrder
@@ -30,6 +29,7 @@ from domain.payment import (
     RecordRefund,
     RefundPayment,
 )
+from domain.recorded import position_text
 from domain.registry import AGGREGATES, JOINT_DECISIONS
 from domain.shipment import BookShipment
 from infra.answers import Accepted, Request

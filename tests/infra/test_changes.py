@@ -18,8 +18,9 @@ from infra.commands import CommandHandler
 from infra.folding import PARKED
 from infra.log import Log
 from infra.mongo import Unavailable
+from infra.newest import Snapshot
 from infra.projector import Projector
-from infra.reads import Reads, Snapshot
+from infra.reads import Reads
 from tests.infra import toy
 from tests.infra.parts import Seen, asked, handle_all, projecting, running, until
 

@@ -16,8 +16,9 @@ from infra.image_checking import Difference, check_image, keep_image
 from infra.log import Log
 from infra.memory_image import MemoryImage
 from infra.mongo import SyncDatabase, open_mongo
+from infra.newest import Snapshot
 from infra.projector import Projector
-from infra.reads import Reads, Snapshot
+from infra.reads import Reads
 from infra.rebuild import prepare_read_models
 from tests.infra import toy
 from tests.infra.parts import (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infra import projector as projector_module
+from infra import batches as batches_module
 from infra.codec import Unreadable
 from infra.commands import CommandHandler
 from infra.folding import PARKED, load_together
@@ -104,7 +104,7 @@ async def test_a_batch_that_cannot_be_loaded_is_not_taken_for_new_documents(
     def broken_once(db: Any, batches: Any) -> None:
         load_together(away if next(failures, False) else db, batches)
 
-    monkeypatch.setattr(projector_module, "load_together", broken_once)
+    monkeypatch.setattr(batches_module, "load_together", broken_once)
     with pytest.raises(Unavailable):
         await fresh.run_once()
     await fresh.run_to_end()

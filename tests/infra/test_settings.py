@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import Limits, PastLimits, SettingInvalid, Settings, read_settings
+from infra.settings import (
+    KafkaSettings,
+    Limits,
+    PastLimits,
+    SettingInvalid,
+    Settings,
+    ShippingSettings,
+    read_settings,
+)
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -70,3 +78,41 @@ def test_what_cannot_be_understood_is_named(name: str, text: str, kind: str) -> 
 def test_the_sampler_cannot_take_more_than_a_core(text: str) -> None:
     with pytest.raises(SettingInvalid, match="TIDINGS_SAMPLER_SHARE"):
         read_settings({"TIDINGS_SAMPLER_SHARE": text})
+
+
+def test_the_shipping_desk_has_a_database_of_its_own() -> None:
+    found = read_settings(
+        {
+            "MONGODB_URI": "mongodb://ours/",
+            "SHIPPING_MONGODB_URI": "mongodb://theirs/",
+            "TIDINGS_SHIPPING_DATABASE": "desk",
+            "TIDINGS_SHIPPING_HOME": "/srv/desk",
+        }
+    )
+    assert found.mongodb_uri == "mongodb://ours/"
+    assert found.shipping == ShippingSettings(
+        mongodb_uri="mongodb://theirs/", database="desk", home=Path("/srv/desk")
+    )
+
+
+def test_kafka_is_used_where_its_servers_are_named() -> None:
+    found = read_settings(
+        {
+            "KAFKA_BOOTSTRAP_SERVERS": "a.example:9092, [::1]:9093",
+            "TIDINGS_KAFKA_SMALL": "1",
+            "TIDINGS_KAFKA_TOPIC_PREFIX": "trial.",
+        }
+    )
+    assert found.kafka == KafkaSettings(
+        bootstrap_servers=("a.example:9092", "[::1]:9093"), topic_prefix="trial.", small=True
+    )
+    assert found.kafka.topic("tidings.events") == "trial.tidings.events"
+    assert read_settings({"KAFKA_BOOTSTRAP_SERVERS": " ", "TIDINGS_KAFKA_SMALL": "1"}).kafka is None
+
+
+@pytest.mark.parametrize(
+    "servers", ["kafka", "kafka:x", "kafka:70000", "http://kafka:9092", "a:1,b"]
+)
+def test_servers_of_kafka_are_hosts_with_ports(servers: str) -> None:
+    with pytest.raises(SettingInvalid, match=r"KAFKA_BOOTSTRAP_SERVERS='.*' must be host:port"):
+        read_settings({"KAFKA_BOOTSTRAP_SERVERS": servers})

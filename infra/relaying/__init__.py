@@ -1,0 +1,1 @@
+"""The parts that the relay is made of (see `infra.relay`)."""
