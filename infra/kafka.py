@@ -240,8 +240,12 @@ async def _stopped(driver: Any) -> None:
 
 async def _connected(driver: Any, kafka: KafkaSettings) -> None:
     """Connect; where nobody answers, say so in one line."""
+    starting = asyncio.ensure_future(driver.start())
     try:
-        await driver.start()
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:  # half-way, it would forget to close a connection
+        await asyncio.gather(starting, return_exceptions=True)
+        raise
     except (KafkaConnectionError, OSError) as error:
         raise _nobody(kafka) from error
 

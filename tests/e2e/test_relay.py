@@ -246,7 +246,7 @@ async def events_are_those_of_the_log(log: Log, records: list[Any]) -> None:
     """All of them, nothing else, in order for each stream, the same each time they are told."""
     seen: dict[str, bytes] = {}
     versions: dict[str, int] = defaultdict(int)
-    stored = {document["_id"]: document async for document in _stored(log)}
+    stored = {document["_id"]: document for document in await log.stored(0)}
     for record in records:
         id_, event = header(record, "ce_id"), orjson.loads(record.value)
         if id_ in seen:
@@ -258,16 +258,9 @@ async def events_are_those_of_the_log(log: Log, records: list[Any]) -> None:
         document = stored[position_of(record)]
         for name in ("stream", "version", "type", "schema"):
             assert event[name] == document[name]
-        assert event["data"] == orjson.loads(orjson.dumps(document["data"], option=_Z))
+        as_json = orjson.dumps(document["data"], option=orjson.OPT_UTC_Z)
+        assert event["data"] == orjson.loads(as_json)
     assert len(seen) == len(stored)
-
-
-_Z = orjson.OPT_UTC_Z
-
-
-async def _stored(log: Log) -> AsyncIterator[dict[str, Any]]:
-    for document in await log.stored(0):
-        yield document
 
 
 async def messages_are_those_of_the_log(log: Log, kafka: KafkaSettings) -> None:

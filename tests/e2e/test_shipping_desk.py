@@ -23,6 +23,8 @@ from tests.e2e.shop import ADDRESS, Shop
 from tests.kafka.brokers import Broker, free_port
 
 AWAY_SECONDS: Final = 3.0
+SECONDS: Final = 60.0
+"""That something may take which has to come through Kafka."""
 
 SOURCE_CUSTOMER: Final = """query ($id: ID!, $at: Position) { customer(id: $id, atLeast: $at) {
     id name version address { street city postcode: postalCode region country } } }"""
@@ -110,7 +112,7 @@ async def shipment_of(desk: Client, order_id: str) -> Any:
         queue = (await desk.run(QUEUE))["queue"]
         return next((each for each in queue if each["orderId"] == order_id), None)
 
-    return await eventually(booked)
+    return await eventually(booked, SECONDS)
 
 
 async def until_equal(
@@ -127,7 +129,7 @@ async def until_equal(
         async def is_equal(id: str = customer_id, wanted: Any = wanted) -> bool:
             return bool((await desk.run(COPIED_CUSTOMER, id=id))["customer"] == wanted)
 
-        await eventually(is_equal)
+        await eventually(is_equal, SECONDS)
 
 
 async def move_house(ours: Client, customer_id: str, number: int) -> str:
@@ -261,7 +263,7 @@ async def insistent_move(ours: Client, customer_id: str, number: int) -> str:
             return None
         return str(answer.data["changeCustomerAddress"]["receipt"]["position"])
 
-    return str(await eventually(taken, 60))
+    return str(await eventually(taken, SECONDS))
 
 
 async def works_alone(desk: Client, shipments: Sequence[str]) -> None:
@@ -315,7 +317,7 @@ async def test_while_kafka_is_down_the_desk_answers_and_says_what_is_wrong(
                 (await desk.run(FRESHNESS))["copyFreshness"]["hearing"] or ""
             )
 
-        await eventually(says_so)
+        await eventually(says_so, SECONDS)
         position = await move_house(ours, customer_id, 1)
         held = (await desk.run(COPIED_CUSTOMER, id=customer_id))["customer"]
         assert held["address"]["street"] == ADDRESS["street"]
