@@ -165,9 +165,9 @@ class Relays:
             run = stack.enter_context(process(("relay",), self._environment))
             self._running.append((stack, run))
 
-    def kill_one(self) -> None:
-        _, run = random.choice(self._running)
-        run.send_signal(signal.SIGKILL)
+    def kill(self) -> None:
+        for _, run in self._running:
+            run.send_signal(signal.SIGKILL)
 
     def stop(self) -> None:
         for stack, _ in self._running:
@@ -190,24 +190,26 @@ async def looked_after(relays: Relays) -> AsyncIterator[None]:
         await asyncio.to_thread(relays.stop)
 
 
-async def append_all(log: Log, number: int) -> None:
-    """The history, a hundred events at a time, over some twenty seconds."""
+async def append_until(log: Log, over: asyncio.Event) -> int:
+    """Events all the time, and so many at least; how many."""
     events, head = history(), await log.head()
-    for _ in range(0, number, 100):
+    while head.position < EVENTS_OF_CHAOS or not over.is_set():
         head = await log.append(head, list(islice(events, 100)))
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.05)
+    return head.position
 
 
-async def torment(relays: Relays, broker: Broker) -> None:
-    """Kill the broker (the small one would lose what it was told) and relays in turn."""
+async def torment(relays: Relays, broker: Broker, over: asyncio.Event) -> None:
+    """Kill the broker (the small one would lose what it was told) and all relays in turn."""
     for number in range(KILLS):
         await asyncio.sleep(random.uniform(1.0, 5.0))
         if number % 2 or broker.small:
-            relays.kill_one()
+            relays.kill()
         else:
             await asyncio.to_thread(broker.kill)
             await asyncio.sleep(random.uniform(0.0, 2.0))
             await asyncio.to_thread(broker.start)
+    over.set()
 
 
 @pytest.mark.chaos
@@ -228,13 +230,14 @@ async def test_no_kill_keeps_an_event_from_being_told_in_order(
         await log.prepare()
         relays = Relays(tmp_path, settings)
         async with looked_after(relays):
-            await asyncio.gather(append_all(log, EVENTS_OF_CHAOS), torment(relays, kafka))
-            told = await all_events(kafka_settings, EVENTS_OF_CHAOS)
-            await eventually(lambda: has_reached(log, EVENTS_OF_CHAOS))
+            over = asyncio.Event()
+            head, _ = await asyncio.gather(append_until(log, over), torment(relays, kafka, over))
+            told = await all_events(kafka_settings, head)
+            await eventually(lambda: has_reached(log, head))
         events = [record for record in told if header(record, "ce_type") != MARKER]
         await events_are_those_of_the_log(log, events)
         await messages_are_those_of_the_log(log, kafka_settings)
-    print(f"{len(events) - EVENTS_OF_CHAOS} of {len(events)} were told again")
+    print(f"{len(events) - head} of {len(events)} were told again")
 
 
 async def has_reached(log: Log, position: int) -> bool:
