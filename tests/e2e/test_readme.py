@@ -1,27 +1,39 @@
 """README tells the truth: its map, its snippets and its commands are tried here."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from graphql import parse, validate
+from pymongo import MongoClient
 
 from api.schema import SCHEMA
+from infra.settings import PastLimits, Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 SECONDS_TO_START = 60
 
 
-def blocks(language: str) -> list[str]:
+def blocks(language: str, text: str = README) -> list[str]:
     """The fenced blocks of one language, in order."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def section(title: str) -> str:
+    """What is below a heading of the second level."""
+    _, _, below = README.partition(f"\n## {title}\n")
+    assert below, title
+    return below.partition("\n## ")[0]
 
 
 def test_every_folder_and_file_that_is_named_exists() -> None:
@@ -31,6 +43,28 @@ def test_every_folder_and_file_that_is_named_exists() -> None:
         path for path in named - made_by_recipes if "<" not in path and not (ROOT / path).exists()
     }
     assert not missing
+
+
+def test_the_map_names_every_file_of_infra() -> None:
+    """A name that ends in `…` stands for all that begin with it."""
+    table = section("Map").partition("files in `infra/`")[2]
+    names = re.findall(r"`(\w+)(…?)/?`", table)
+    whole = {name for name, more in names if not more}
+    beginnings = tuple(name for name, more in names if more)
+    there = {path.stem for path in (ROOT / "infra").iterdir() if not path.stem.startswith("__")}
+    assert whole <= there
+    assert {name for name in there - whole if not name.startswith(beginnings)} == set()
+
+
+def test_the_settings_are_those_there_are() -> None:
+    named = set(re.findall(r"TIDINGS_[A-Z]\w*[A-Z]", README))
+    known = {f"TIDINGS_{field.name.upper()}" for field in fields(Settings)}
+    known |= {f"TIDINGS_PAST_{field.name.upper()}" for field in fields(PastLimits)}
+    families = ("TIDINGS_PAYMENT", "TIDINGS_LIMIT", "TIDINGS_PAST")
+    assert named - known <= set(families)
+    assert {name for name in known - named if not name.startswith(families)} == {
+        "TIDINGS_MONGODB_URI"  # is without the prefix
+    }
 
 
 @pytest.mark.parametrize("operation", blocks("graphql"))
@@ -148,16 +182,18 @@ print(vouchers.fold("voucher-1", events[:1]).open, vouchers.fold("voucher-1", ev
 
 @pytest.fixture
 def served(tmp_path: Path, mongodb_uri: str, database_name: str) -> Iterator[dict[str, str]]:
-    """`tidings serve` in a folder of its own; the environment to talk to it with."""
+    """`tidings serve` in a folder of its own, with the memory image that README shows; the
+    environment to talk to it with."""
     environment = {
         **os.environ,
         "MONGODB_URI": mongodb_uri,
         "TIDINGS_DATABASE": database_name,
         "TIDINGS_HOME": str(tmp_path),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "api", "serve", "--port", "0"],
+        [sys.executable, "-m", "api", "serve", "--port", "0", *memory_image()],
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
@@ -174,6 +210,12 @@ def served(tmp_path: Path, mongodb_uri: str, database_name: str) -> Iterator[dic
         process.communicate(timeout=30)
 
 
+def memory_image() -> list[str]:
+    told = re.search(r"`tidings serve (--memory-image \w+)`", README)
+    assert told is not None
+    return told[1].split()
+
+
 def _until_ready(port: str) -> None:
     end = time.monotonic() + SECONDS_TO_START
     while time.monotonic() < end:
@@ -185,16 +227,97 @@ def _until_ready(port: str) -> None:
     raise TimeoutError
 
 
-def test_the_first_look_shows_orders(served: dict[str, str]) -> None:
-    (script,) = blocks("bash")
+def in_shell(script: str, environment: Mapping[str, str], folder: Path) -> str:
+    """What a script prints; each of its commands must succeed."""
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script.replace(":8000", f":{served['PORT']}")],
+        ["bash", "-euo", "pipefail", "-c", script],
         capture_output=True,
         text=True,
-        env=served,
-        cwd=ROOT,
+        env=dict(environment),
+        cwd=folder,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert '"status"' in done.stdout
-    assert '"totalCount"' in done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_first_look_shows_orders(served: dict[str, str]) -> None:
+    (script,) = blocks("bash", section("Start"))
+    shown = in_shell(script.replace(":8000", f":{served['PORT']}"), served, ROOT)
+    assert '"status"' in shown
+    assert '"totalCount"' in shown
+
+
+# -- the past, other pasts, and proof
+
+
+@pytest.fixture
+def shop(served: dict[str, str]) -> dict[str, str]:
+    """The demo, with the token of somebody who may see everything."""
+    in_shell("tidings load demo", served, ROOT)
+    token = in_shell("tidings token --role staff --role operator", served, ROOT)
+    return {**served, "TOKEN": token.strip()}
+
+
+@pytest.fixture
+def copied(shop: dict[str, str], mongodb_uri: str) -> Iterator[str]:
+    """The name of another database, which is dropped in the end."""
+    name = f"{shop['TIDINGS_DATABASE']}-copy"
+    yield name
+    with MongoClient[dict[str, Any]](mongodb_uri) as client:
+        client.drop_database(name)
+
+
+def answered(shop: Mapping[str, str], name: str, **variables: Any) -> Any:
+    """The data of an operation of README, by its name."""
+    (document,) = (
+        text for text in blocks("graphql") if re.search(rf"^\w+ {name}\b", text, re.MULTILINE)
+    )
+    body = {"query": document, "operationName": name, "variables": variables}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{shop['PORT']}/graphql",
+        json.dumps(body).encode(),
+        {"Authorization": f"Bearer {shop['TOKEN']}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request) as response:
+        answer = json.load(response)
+    assert "errors" not in answer, answer
+    return answer["data"]
+
+
+def test_the_past_and_a_branch_are_shown(shop: dict[str, str]) -> None:
+    then = answered(shop, "Then")
+    assert then["order"]["status"] == "DISPATCHED"
+    assert then["orders"]["totalCount"] == 1
+    (delivery,) = (
+        version["position"]
+        for version in then["history"]["nodes"]
+        if version["events"] == ["StockReceived"]
+    )
+    begun = answered(shop, "Begin")["createBranch"]
+    assert begun["errors"] == []
+    branch = begun["branch"]["id"]
+    changed = answered(shop, "Change", branch=branch, delivery=delivery)
+    assert changed == {"dropEvents": {"errors": []}, "useVariant": {"errors": []}}
+    compared = answered(shop, "Compare", branch=branch)
+    diff = compared["branchDiff"]
+    assert float(diff["revenue"][0]["difference"]["amount"]) < 0
+    assert "POT-CLAY" in {stock["sku"] for stock in diff["stock"]}
+    assert diff["refused"]
+    assert len(compared["orders"]["nodes"]) == 8
+
+
+def test_read_models_are_rebuilt_and_the_log_is_proved_and_moved(
+    shop: dict[str, str], copied: str, tmp_path: Path
+) -> None:
+    (script,) = blocks("bash", section("The past, other pasts, and proof"))
+    script = script.replace("TIDINGS_DATABASE=copy", f"TIDINGS_DATABASE={copied}")
+    shown = in_shell(script, shop, tmp_path)
+    assert "order_list: generation 2 is ready" in shown
+    assert "all are equal" in shown
+    assert "order_list: generation 2 is live" in shown
+    assert "order_list: generation 1 is live" in shown
+    assert shown.count(" 0 problems") == 2
+    ends = re.findall(r"^The log ends at .*$", shown, re.MULTILINE)
+    assert len(ends) == 4  # verified, exported, imported, verified there
+    assert len(set(ends)) == 1
