@@ -115,11 +115,13 @@ async def parked(settings: Settings, action: str, projection: str | None, key: s
                     outcome = f"still fails {failing}"
                 except NoLongerParked:
                     outcome = "goes on already"
+                except BeingBuilt as building:
+                    outcome = f"cannot go on now: {building}"
             console.print(f"{waiting.projection}/{waiting.key} {outcome}", highlight=False)
 
 
 async def _mend(events: Log, waiting: ParkedKey, *, skip_it: bool) -> None:
-    """Retry or skip, whatever it is that waits; raises `StillFailing`."""
+    """Retry or skip, whatever it is that waits; raises `StillFailing` or `BeingBuilt`."""
     name = waiting.projection
     if name.startswith(OF_OUTBOX):
         await mend_row(events, waiting, skip=skip_it)
