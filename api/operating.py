@@ -19,6 +19,7 @@ from infra.commands import CommandHandler
 from infra.log import Log
 from infra.mending import OF_OUTBOX, mend_row, mend_story
 from infra.parked import NoLongerParked, StillFailing, parked_keys, retry, skip
+from infra.reads import BeingBuilt
 from infra.rebuild import begin_read_models, keep_rebuilding, prepare_read_models
 from infra.records import ParkedKey
 from infra.settings import SettingInvalid, Settings
