@@ -292,7 +292,7 @@ def test_that_the_same_is_short_as_before_is_not_news() -> None:
     short = [Shortage(sku=sku, requested=n, available=0) for sku, n in (("A", 2), ("B", 1))]
     past: Past = {ORDER_ID: [PLACED, not_reserved(*short)]}
     given_streams(RESERVE_ORDER, past).when(RESERVE).then_nothing()
-    past["stock_item-A"] = [received("A", 1)]
+    past = {**past, "stock_item-A": [received("A", 1)]}
     less = replace(short[0], available=1)
     given_streams(RESERVE_ORDER, past).when(RESERVE).then((ORDER_ID, not_reserved(less, short[1])))
 
