@@ -55,6 +55,11 @@ class Pasts:
             return Live(self._reads, newest)
         return _Past(self._log, self._generations, self._together, position)
 
+    async def freshly_at(self, position: int) -> Documents:
+        """The same, for what is kept: nothing that was mended before this call is missing."""
+        await self._reads.take()
+        return await self.at(position)
+
     async def position_at(self, time: datetime) -> int:
         """The last event recorded at or before `time`; 0 before the first one."""
         return await positions.position_at(self._log, time)

@@ -90,7 +90,7 @@ class Reads:
         latest = self._latest
         # by the wall clock: a monotonic one stands still while a laptop sleeps
         if latest is None or abs(time.time() - self._taken) > SECONDS_OF_USE:
-            latest = await self._take()
+            latest = await self.take()
         if latest.position >= at_least:
             return latest
         try:
@@ -185,23 +185,23 @@ class Reads:
     async def _follow(self) -> None:
         only = [{"$match": {"documentKey._id": self._name}}]
         async with self._mongo.watch(CHECKPOINTS, only, max_await_time_ms=500) as changes:
-            await self._take()
+            await self.take()
             async for change in changes:
                 update = change.get("updateDescription", {})
                 fields = update.get("updatedFields", {})
                 changed = (*fields, *update.get("removedFields", ()))
                 if self._latest is None or any(name.startswith("generations") for name in changed):
-                    await self._take()
-                elif "position" in fields:
+                    await self.take()
+                elif "position" in fields or "repairs" in fields:
                     newer = Snapshot(
-                        position=fields["position"],
+                        position=fields.get("position", self._latest.position),
                         at=change["clusterTime"],
                         generations=self._latest.generations,
                     )
                     await self._come_to(newer)
 
-    async def _take(self) -> Snapshot:
-        """Read the checkpoint as it is now."""
+    async def take(self) -> Snapshot:
+        """Read the checkpoint as it is now: whatever was committed before is in the snapshot."""
 
         def read(db: SyncDatabase) -> Document:
             return db.command(

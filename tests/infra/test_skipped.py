@@ -6,6 +6,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -88,7 +89,7 @@ async def told(source: Documents) -> dict[str, list[Document]]:
     """All documents, by key where they are known, and else as a list."""
     listed = {each.name: await source.aggregate(each, ALL) for each in BOTH}
     rows = await source.get(CONTENTS, ["a", "b"])
-    assert [rows[key].document for key in ("a", "b")] == listed["contents"]
+    assert [rows[key].document for key in sorted(rows)] == listed["contents"]
     return listed
 
 
@@ -96,6 +97,25 @@ def marbles(found: dict[str, list[Document]]) -> tuple[Any, ...]:
     """In jars a and b, and in all."""
     (all_,) = {each["marbles"] for each in found["tallies"]}
     return (*(each["marbles"] for each in found["contents"]), all_)
+
+
+def make_wrong(collection: str, key: str, db: SyncDatabase) -> None:
+    db[collection].update_one({"_id": key}, {"$set": {"marbles": 7}})
+
+
+# -- what is live
+
+
+async def test_queries_see_it_at_once(jars: Jars) -> None:
+    await jars.skip()
+
+    async def seen() -> bool:
+        rows = await (await jars.pasts.at(4)).get(CONTENTS, ["a"])
+        return bool(rows["a"].view.marbles == 101)
+
+    async with asyncio.timeout(5):  # nothing else happens that would move the position
+        while not await seen():  # noqa: ASYNC110 the change stream tells
+            await asyncio.sleep(0.01)
 
 
 # -- proof and repair
@@ -107,8 +127,7 @@ async def test_verify_is_content_and_finds_what_is_changed_afterwards(jars: Jars
     assert marbles(await jars.live()) == (101, 10, 111)
     assert await jars.problems() == []
     await jars.put(toy.Put(jar="a", marbles=1_000))
-    wrong = {"$set": {"marbles": 7}}
-    await jars.log.mongo.run(lambda db: db["rm_contents_1"].update_one({"_id": "a"}, wrong))
+    await jars.log.mongo.run(partial(make_wrong, "rm_contents_1", "a"))
     assert await jars.problems() == [
         "contents/a: differs: marbles is 7, not 1101 (MarblesPut at 5)"
     ]
@@ -128,11 +147,8 @@ async def test_the_sampler_looks_at_such_documents_and_repairs_leave_the_event_o
         pass
     assert await found_lately(jars.log.mongo, 10) == []
     before = await jars.live()
-    for name, key in (("contents", "a"), ("tallies", "b")):
-        wrong = {"$set": {"marbles": 7}}
-        await jars.log.mongo.run(
-            lambda db, place=f"rm_{name}_1", key=key: db[place].update_one({"_id": key}, wrong)
-        )
+    for place, key in (("rm_contents_1", "a"), ("rm_tallies_1", "b")):
+        await jars.log.mongo.run(partial(make_wrong, place, key))
     for way in (sampler.through_documents, sampler.along_log):
         async for _ in way():
             pass
@@ -168,7 +184,8 @@ async def test_a_past_that_is_being_built_during_a_skip_is_built_again(
     jars: Jars, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await jars.put(toy.Put(jar="b", marbles=1_000))
-    loop, finish, finished = asyncio.get_running_loop(), past_records.finish, []
+    loop, finish = asyncio.get_running_loop(), past_records.finish
+    finished: list[str] = []
 
     def late(db: SyncDatabase, past: Past, parked: dict[str, int]) -> Past:
         if not finished:
@@ -186,7 +203,7 @@ async def test_a_past_that_is_being_built_during_a_skip_is_built_again(
 
 @pytest_asyncio.fixture
 async def branches(jars: Jars) -> AsyncIterator[Branches]:
-    branches = Branches(Parts(jars.log, BOTH, DOMAIN, (), jars.pasts.at))
+    branches = Branches(Parts(jars.log, BOTH, DOMAIN, (), jars.pasts.freshly_at))
     async with running(branches.run()):
         yield branches
 
