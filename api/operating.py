@@ -21,6 +21,7 @@ from infra.feeding.group import checkpoint_fed
 from infra.log import Log
 from infra.mending import OF_OUTBOX, mend_row, mend_story
 from infra.parked import NoLongerParked, StillFailing, parked_keys, retry, skip
+from infra.reads import BeingBuilt
 from infra.rebuild import begin_read_models, keep_rebuilding, prepare_read_models
 from infra.records import ParkedKey
 from infra.settings import SettingInvalid, Settings
@@ -145,11 +146,13 @@ async def parked(settings: Settings, action: str, projection: str | None, key: s
                     outcome = f"still fails {failing}"
                 except NoLongerParked:
                     outcome = "goes on already"
+                except BeingBuilt as building:
+                    outcome = f"cannot go on now: {building}"
             console.print(f"{waiting.projection}/{waiting.key} {outcome}", highlight=False)
 
 
 async def _mend(events: Log, waiting: ParkedKey, *, skip_it: bool) -> None:
-    """Retry or skip, whatever it is that waits; raises `StillFailing`."""
+    """Retry or skip, whatever it is that waits; raises `StillFailing` or `BeingBuilt`."""
     name = waiting.projection
     if name.startswith(OF_OUTBOX):
         await mend_row(events, waiting, skip=skip_it)

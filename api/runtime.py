@@ -145,7 +145,7 @@ async def open_runtime(
 def branch_parts(events: Log, pasts: Pasts) -> Parts:
     """What branches are made of."""
     domain = Domain(AGGREGATES, JOINT_DECISIONS, PROCESSES, GATEWAYS)
-    return Parts(events, PROJECTIONS, domain, VARIANTS, pasts.at)
+    return Parts(events, PROJECTIONS, domain, VARIANTS, pasts.freshly_at)
 
 
 def _branches(events: Log, pasts: Pasts, start: Callable[..., None]) -> Branches:

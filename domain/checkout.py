@@ -169,7 +169,8 @@ def _for_each_product(
 
 
 def _reserve(command: ReserveOrder, states: States) -> dict[str, list[Any]]:
-    """All lines or none. What was cancelled, or reserved already, needs nothing any more."""
+    """All lines or none. What was cancelled, or reserved already, needs nothing any more; where the
+    same is lacking as before, that is not told again."""
 
     def keep(sku: str, quantity: int, item: StockItem) -> list[Any]:
         wanted = ReserveStock(sku=sku, order_id=command.order_id, quantity=quantity, at=command.at)
@@ -198,6 +199,8 @@ def _reserve(command: ReserveOrder, states: States) -> dict[str, list[Any]]:
             for error in refusal.errors
             if isinstance(error, InsufficientStock)
         )
+        if shortages == order.shortages:
+            return {}
         return {command.order_id: [OrderNotReserved(shortages=shortages, **facts)]}
     return {command.order_id: [OrderReserved(**facts)], **kept}
 

@@ -128,6 +128,8 @@ class Order:
     placed_on: date = date.min
     region: str = ""
     imported: bool = False
+    shortages: tuple[Shortage, ...] | None = None
+    """What there was too little of when it was last to be reserved."""
 
 
 def _moved(order: Order, numbers: Iterable[int], to: Progress) -> Order:
@@ -150,9 +152,9 @@ def evolve(order: Order, event: Event) -> Order:
                 imported=event.imported,
             )
         case OrderReserved():
-            return replace(order, stage=Stage.RESERVED)
+            return replace(order, stage=Stage.RESERVED, shortages=None)
         case OrderNotReserved():
-            return order
+            return replace(order, shortages=event.shortages)
         case OrderConfirmed():
             return replace(order, stage=Stage.CONFIRMED)
         case OrderCancelled():

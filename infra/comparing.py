@@ -21,7 +21,7 @@ from bson.raw_bson import RawBSONDocument
 from domain.decider import message
 from domain.recorded import Recorded
 from infra.codec import to_stored
-from infra.folding import GONE, Projection
+from infra.folding import GONE, Projection, skipped_in
 from infra.log import Log
 from infra.mongo import CODEC, Document, Session, SyncDatabase
 
@@ -187,29 +187,33 @@ async def explained(
 async def _events_of(
     log: Log, projection: Projection, upto: int, keys: Collection[str]
 ) -> dict[str, list[Recorded]]:
-    """The events that touch these keys, in order."""
+    """The events that touch these keys, in order, without those that operators have skipped."""
     found: dict[str, list[Recorded]] = {key: [] for key in keys}
     if not keys:
         return found
+    skipped = await log.mongo.run(lambda db: skipped_in(db, projection))
     if projection.streams is not None:
         streams = {name for key in keys for name in projection.streams(key)}
         own = [one for events in (await log.streams(streams)).values() for one in events]
         early = [one for one in own if one.position <= upto]
-        _sort_in(projection, found, sorted(early, key=attrgetter("position")))
+        _sort_in(projection, found, skipped, sorted(early, key=attrgetter("position")))
         return found
     listened = {"type": {"$in": log.codec.stored_names(projection.events)}}
     async for events in log.scan(0, upto, **listened):
-        _sort_in(projection, found, events)
+        _sort_in(projection, found, skipped, events)
     return found
 
 
 def _sort_in(
-    projection: Projection, found: dict[str, list[Recorded]], events: Iterable[Recorded]
+    projection: Projection,
+    found: dict[str, list[Recorded]],
+    skipped: Mapping[str, Collection[int]],
+    events: Iterable[Recorded],
 ) -> None:
     for recorded in events:
         if isinstance(recorded.event, projection.events):
             for key in projection.keys(recorded):
-                if key in found:
+                if key in found and recorded.position not in skipped.get(key, ()):
                     found[key].append(recorded)
 
 

@@ -14,7 +14,7 @@ import bson
 
 from domain.decider import message
 from domain.recorded import Recorded
-from infra.folding import Projection, document_of
+from infra.folding import Projection, document_of, skipped_in
 from infra.log import Log
 from infra.mongo import CODEC, Document
 
@@ -158,10 +158,13 @@ async def _setters(log: Log, projection: Projection, keys: list[str], upto: int)
     views: dict[str, Any] = dict.fromkeys(keys)
     documents: dict[str, Document] = {key: {} for key in keys}
     setters: dict[str, dict[str, Setter]] = {key: {} for key in keys}
+    skipped = await log.mongo.run(lambda db: skipped_in(db, projection))
     async for events in events_of(log, projection, keys, upto):
         for recorded in events:
             if isinstance(recorded.event, projection.events):
                 for key in documents.keys() & set(projection.keys(recorded)):
+                    if recorded.position in skipped.get(key, ()):
+                        continue
                     views[key] = projection.evolve(views[key], recorded, key)
                     after = _document(key, views[key], recorded.position)
                     _note(setters[key], documents[key], after, recorded)

@@ -58,6 +58,15 @@ class Parked:
     deadline: str | None = None
 
 
+@message
+class LeftOut:
+    """What is not folded into live documents, by key: all from a position on, where the key waits;
+    and the events that operators have skipped."""
+
+    parked: dict[str, int]
+    skipped: dict[str, set[int]]
+
+
 def collection_of(projection: str, generation: int) -> str:
     """Where the documents of this generation live."""
     return f"rm_{projection}_{generation}"
@@ -85,6 +94,15 @@ class Folder:
         self._position = position
         self._ahead: dict[str, int] = {}
         self._kept: OrderedDict[str, Any] = OrderedDict()
+
+    def leave_out(self, left_out: LeftOut) -> None:
+        """Fold as the live documents have been."""
+        self.parked, self.skipped = dict(left_out.parked), left_out.skipped
+
+    def uncertain(self, now: LeftOut) -> set[str]:
+        """Keys that wait, and those of which an operator has skipped something meanwhile."""
+        news = {key for key, skipped in now.skipped.items() if skipped != self.skipped.get(key)}
+        return {*self.parked, *now.parked, *news}
 
     def touched(self, events: Iterable[Recorded]) -> Touched:
         """The events that this read model listens to, by key; parked keys wait."""
@@ -228,11 +246,22 @@ def _written(key: str, view: Any, position: int) -> ReplaceOne[Document] | Delet
     return ReplaceOne({"_id": key}, document_of(key, view, position), upsert=True)
 
 
-def skipped_in(db: SyncDatabase, projection: Projection) -> dict[str, set[int]]:
+def left_out_in(
+    db: SyncDatabase, projection: Projection, session: Session | None = None
+) -> LeftOut:
+    """What whoever folds again leaves out, to come to what the live documents are."""
+    waiting = db[PARKED].find({"projection": projection.name}, session=session)
+    parked = {row["key"]: row["position"] for row in waiting}
+    return LeftOut(parked=parked, skipped=skipped_in(db, projection, session))
+
+
+def skipped_in(
+    db: SyncDatabase, projection: Projection, session: Session | None = None
+) -> dict[str, set[int]]:
     """The events that an operator has left out, by key. Another version tries them again."""
     found: dict[str, set[int]] = defaultdict(set)
     where = {"projection": projection.name, "version": projection.version}
-    for row in db[SKIPPED].find(where):
+    for row in db[SKIPPED].find(where, session=session):
         found[row["key"]].add(row["position"])
     return found
 

@@ -10,7 +10,15 @@ from collections.abc import Collection, Iterable, Sequence
 from domain.decider import message
 from domain.recorded import Recorded
 from infra.differences import Difference, as_read, difference
-from infra.folding import PARKED, Changed, Folder, Projection, collection_of, document_of
+from infra.folding import (
+    Changed,
+    Folder,
+    LeftOut,
+    Projection,
+    collection_of,
+    document_of,
+    left_out_in,
+)
 from infra.generations import checkpoint_of
 from infra.log import EVENTS, Log
 from infra.mongo import Document, Session, SyncDatabase
@@ -53,10 +61,11 @@ def look_by_key(
         names = {name for key in keys for name in _streams(projection, key)}
         events = _events(log, names, at.position, (db, session))
         stored = list(db[collection].find({"_id": {"$in": list(keys)}}, session=session))
-        waiting = _waiting(db, projection, session)
+        left_out = left_out_in(db, projection, session)
     folder = Folder(projection, "")
+    folder.leave_out(left_out)
     folded = fold(folder, keys, events)
-    looked_at = set(keys) - waiting - folder.parked.keys()
+    looked_at = set(keys) - folder.parked.keys()
     return compared(projection.name, at.position, looked_at, folded, stored)
 
 
@@ -73,11 +82,6 @@ def _events(
     order = [("stream", 1), ("version", 1)]  # by its index; to sort by position MongoDB scans all
     found = log.all_decoded(db[EVENTS].find(where, sort=order, session=session))
     return sorted(found, key=lambda recorded: recorded.position)
-
-
-def _waiting(db: SyncDatabase, projection: Projection, session: Session) -> set[str]:
-    rows = db[PARKED].find({"projection": projection.name}, session=session)
-    return {row["key"] for row in rows}
 
 
 def fold(folder: Folder, keys: Collection[str] | Range, events: Iterable[Recorded]) -> Changed:
@@ -110,9 +114,10 @@ def _expected(key: str, folded: Changed) -> Document | None:
 class Walk:
     """Along the log for one read model, folding the keys of a range; then `look`."""
 
-    def __init__(self, projection: Projection, keys: Range) -> None:
+    def __init__(self, projection: Projection, keys: Range, left_out: LeftOut) -> None:
         self.projection, self.keys = projection, keys
         self._folder = Folder(projection, "")
+        self._folder.leave_out(left_out)
         self._folded: Changed = {}
 
     def take(self, events: Iterable[Recorded]) -> None:
@@ -126,5 +131,5 @@ class Walk:
             return []
         stored = list(db[collection].find(self.keys.where, session=session))
         keys = self._folded.keys() | {document["_id"] for document in stored}
-        keys -= _waiting(db, self.projection, session) | self._folder.parked.keys()
+        keys -= self._folder.uncertain(left_out_in(db, self.projection, session))
         return compared(self.projection.name, at.position, keys, self._folded, stored)

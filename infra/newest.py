@@ -92,14 +92,16 @@ class Newest:
         self.choose(anew=True)
 
     def heard(self, change: Mapping[str, Any]) -> Snapshot | None:
-        """What a change of a checkpoint tells, where it is of a position."""
+        """What a change of a checkpoint tells, where it is of a position, or of documents that were
+        mended."""
         fields, at = change["updateDescription"]["updatedFields"], change["clusterTime"]
         if change["documentKey"]["_id"] == GROUP:
             reached = fields.get("reached")
             return _common(Moment(**reached), self.fed, at) if reached and self.fed else None
-        if "position" not in fields or self.main is None:
+        if self.main is None or not fields.keys() & {"position", "repairs"}:
             return None
-        return Snapshot(position=fields["position"], at=at, generations=self.main.generations)
+        position = fields.get("position", self.main.position)
+        return Snapshot(position=position, at=at, generations=self.main.generations)
 
     def main_moved(self, main: Snapshot) -> None:
         """The main group has gone on."""

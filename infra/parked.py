@@ -2,12 +2,15 @@
 
 Retrying folds the key again from the event it failed at; skipping leaves that event out. Either is
 done in one transaction with the checkpoint, whose `repairs` tell the projector to look again. Where
-a later event fails, the key has come that far and waits there.
+a later event fails, the key has come that far and waits there. What the past and branches of this
+history have made of the key is made again.
 """
 
 from functools import partial
 
 from domain.recorded import Recorded
+from infra import past_records
+from infra.branching import record
 from infra.folding import (
     PARKED,
     SKIPPED,
@@ -15,13 +18,16 @@ from infra.folding import (
     Folder,
     Parked,
     Projection,
-    collection_of,
     parked_document,
+    skipped_in,
 )
+from infra.generations import checkpoint_of
+from infra.jobs import active_job
 from infra.log import Log
+from infra.looking import live_collection
 from infra.mongo import Document, Session, SyncDatabase
 from infra.projector import Overtaken
-from infra.rebuild import checkpoint
+from infra.reads import BeingBuilt
 from infra.records import ParkedKey, bound
 from infra.repair import held
 
@@ -43,7 +49,8 @@ async def parked_keys(log: Log) -> list[ParkedKey]:
 async def retry(log: Log, projection: Projection, parked: ParkedKey) -> None:
     """Fold the key again from the event it failed at.
 
-    Raises `StillFailing` or `NoLongerParked`.
+    Raises `StillFailing`, `NoLongerParked`, or `infra.reads.BeingBuilt` where this release has no
+    live documents of it.
     """
     await _until_done(log, projection, parked.position - 1, parked)
 
@@ -51,7 +58,8 @@ async def retry(log: Log, projection: Projection, parked: ParkedKey) -> None:
 async def skip(log: Log, projection: Projection, parked: ParkedKey) -> None:
     """Leave out the event it failed at and go on.
 
-    Raises `StillFailing` (then the event it fails at is another one) or `NoLongerParked`.
+    Raises `StillFailing` (then the event it fails at is another one), `NoLongerParked` or
+    `infra.reads.BeingBuilt`.
     """
     await _until_done(log, projection, parked.position, parked)
 
@@ -69,10 +77,14 @@ async def _until_done(log: Log, projection: Projection, after: int, parked: Park
 
 async def _folded(log: Log, projection: Projection, after: int, parked: ParkedKey) -> Parked | None:
     """Fold the key onto its document; what still fails."""
-    at, key = await checkpoint(log), parked.key
-    if projection.name not in at.generations:
+    at, key = await log.mongo.run(checkpoint_of), parked.key
+    collection = live_collection(at, projection)
+    if collection is None:
+        if job := await active_job(log.mongo, projection.name):
+            raise BeingBuilt(projection.name, job)
         raise StillFailing(f"and is out of reach: rebuild {projection.name} first")
-    folder = Folder(projection, collection_of(projection.name, at.generations[projection.name]))
+    folder = Folder(projection, collection)
+    folder.skipped = await log.mongo.run(partial(skipped_in, projection=projection))
     await log.mongo.run(partial(Folder.load, folder, keys=[key]))
     changed: Changed = {}
     listened: Document = {"type": {"$in": log.codec.stored_names(projection.events)}}
@@ -95,6 +107,8 @@ async def _folded(log: Log, projection: Projection, after: int, parked: ParkedKe
         _take_away(db, session, parked)
         if after == parked.position:
             _remember(db, session, projection, parked)
+        past_records.forget(db, session, projection.name, parked.position)
+        record.make_again(db, session, parked.position)
         news: Changed = {}
         still = failed
         if still is None:

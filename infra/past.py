@@ -15,7 +15,7 @@ from infra import positions
 from infra.codec import from_stored
 from infra.differences import as_read
 from infra.documents import Documents, Row
-from infra.folding import Folder, Projection, document_of
+from infra.folding import Folder, Projection, document_of, left_out_in
 from infra.log import Log
 from infra.mongo import Document, SyncDatabase
 from infra.past_building import streams_of, touched_in
@@ -55,6 +55,11 @@ class Pasts:
             return Live(self._reads, newest)
         return _Past(self._log, self._generations, self._together, position)
 
+    async def freshly_at(self, position: int) -> Documents:
+        """The same, for what is kept: nothing that was mended before this call is missing."""
+        await self._reads.take()
+        return await self.at(position)
+
     async def position_at(self, time: datetime) -> int:
         """The last event recorded at or before `time`; 0 before the first one."""
         return await positions.position_at(self._log, time)
@@ -91,6 +96,7 @@ class _Past:
     ) -> list[Document]:
         """From the events of the keys; where one cannot be folded, the document before it."""
         folder = Folder(projection, "")
+        folder.leave_out(left_out_in(db, projection))
         names = streams_of(projection, keys)
         streams = self.log.streams_in(db, names, upto=self.position)
         touched = touched_in(streams, folder, keys)

@@ -3,6 +3,7 @@
 1. It begins with a copy of what has not changed near it (see `past_sources`), and goes forward or
    back from there.
 2. A key whose fold fails, or gives what cannot be stored, stays as it was: so do live documents.
+   What operators have skipped is left out, as it is there.
 3. Work is done in worker threads. What goes wrong leaves nothing behind; a build that is killed
    leaves its record, so that it is removed.
 """
@@ -19,7 +20,7 @@ from pymongo.errors import PyMongoError
 
 from domain.recorded import Recorded
 from infra import past_records
-from infra.folding import Changed, Folder, Projection, Touched
+from infra.folding import Changed, Folder, Projection, Touched, left_out_in
 from infra.log import Log
 from infra.mongo import Document, SyncDatabase, Unavailable
 from infra.past_records import Past
@@ -66,7 +67,9 @@ class Build:
         self._prepare(db)
         source = copied(db, self._projection, self.past)
         self._empty = source is NOTHING
-        parked = source.parked.items()
+        left_out = left_out_in(db, self._projection)
+        parked = {**left_out.parked, **source.parked}.items()
+        self._folder.skipped = left_out.skipped
         self._folder.parked = {key: at for key, at in parked if at <= self.past.position}
         return source
 

@@ -19,7 +19,7 @@ from infra.folding import Projection
 from infra.log import Log
 from infra.mongo import Document, SyncDatabase, Unavailable
 from infra.past_building import Build
-from infra.past_records import Past
+from infra.past_records import GivenUp, Past
 from infra.past_sources import SourceGone
 from infra.settings import PastLimits
 
@@ -115,7 +115,7 @@ class PastGenerations:
                 return await build.run()
             except UNSTORABLE:
                 tried = True
-            except SourceGone:
+            except (SourceGone, GivenUp):
                 continue
         raise PastNotReady(position, 0.0)
 

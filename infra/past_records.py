@@ -16,7 +16,7 @@ from uuid import uuid4
 from domain.decider import message
 from infra.codec import from_stored, now, to_stored
 from infra.folding import Projection
-from infra.mongo import Document, SyncDatabase
+from infra.mongo import Document, Session, SyncDatabase
 from infra.settings import PastLimits
 
 PASTS: Final = "pasts"
@@ -26,7 +26,8 @@ LONGEST_BUILD: Final = timedelta(hours=1)
 
 
 class GivenUp(Exception):
-    """It took so long that it was taken for one that a killed process had left."""
+    """It took so long that it was taken for one that a killed process had left, or what it was
+    made from was mended meanwhile."""
 
 
 @message
@@ -116,6 +117,13 @@ def remove(db: SyncDatabase, collection: str) -> None:
     """Nobody is to read it any more."""
     db[PASTS].delete_one({"_id": collection})
     db[collection].drop()
+
+
+def forget(db: SyncDatabase, session: Session, projection: str, position: int = 0) -> None:
+    """Those of this position or a later one are not right any more. Whoever reads or builds one
+    notices that its record is gone; the next sweep drops its collection."""
+    later = {"projection": projection, "position": {"$gte": position}}
+    db[PASTS].delete_many(later, session=session)
 
 
 def sweep(db: SyncDatabase, limits: PastLimits) -> set[str]:

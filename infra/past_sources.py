@@ -11,9 +11,10 @@ from typing import Final
 
 from domain.decider import message
 from infra import past_records
-from infra.folding import PARKED, Projection, collection_of
+from infra.folding import Projection
 from infra.generations import checkpoint_of
 from infra.log import EVENTS
+from infra.looking import live_collection
 from infra.mongo import SyncDatabase
 from infra.past_records import Past
 
@@ -35,11 +36,15 @@ class Source:
 
     collection: str
     position: int
-    parked: dict[str, int]
     past: Past | None = None
 
+    @property
+    def parked(self) -> dict[str, int]:
+        """Keys that wait there; those of the live documents are known elsewhere."""
+        return self.past.parked if self.past else {}
 
-NOTHING: Final = Source(collection="", position=0, parked={})
+
+NOTHING: Final = Source(collection="", position=0)
 """How every read model began."""
 
 
@@ -77,7 +82,7 @@ def _cheapest(db: SyncDatabase, projection: Projection, position: int) -> Source
 
 
 def _source(past: Past) -> Source:
-    return Source(collection=past.collection, position=past.position, parked=past.parked, past=past)
+    return Source(collection=past.collection, position=past.position, past=past)
 
 
 def _position(source: Source) -> int:
@@ -86,12 +91,11 @@ def _position(source: Source) -> int:
 
 def _live(db: SyncDatabase, projection: Projection) -> Source | None:
     """The live documents; None while another version of the read model is live, or none."""
-    at, name = checkpoint_of(db), projection.name
-    if at.versions.get(name) != projection.version:
+    at = checkpoint_of(db)
+    collection = live_collection(at, projection)
+    if collection is None:
         return None
-    parked = {row["key"]: row["position"] for row in db[PARKED].find({"projection": name})}
-    collection = collection_of(name, at.generations[name])
-    return Source(collection=collection, position=at.position, parked=parked)
+    return Source(collection=collection, position=at.position)
 
 
 def _earlier_events(db: SyncDatabase, projection: Projection, source: Source, position: int) -> int:

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from infra.following import Follower
 from infra.log import Log
+from infra.mongo import Unavailable
 from infra.outbox import Outbox
 from infra.outcomes import Carry
 from infra.reactor import Reactor
@@ -17,23 +19,26 @@ log = logging.getLogger("tidings.reactor")
 async def keep_reacting(reactor: Reactor, wake: asyncio.Event, seconds: float = 1.0) -> None:
     """React for ever: at once after a wake-up, and when a deadline may have passed.
 
-    What goes wrong is logged and tried again: what failed has left nothing behind.
+    What goes wrong is logged and tried again: what failed has left nothing behind. Cancelled, it
+    writes what came of what was told.
     """
-    while True:
-        wake.clear()
-        try:
-            await reactor.tell_all()
-            if not reactor.seconds_to_wait:
-                await reactor.run_to_end()
-        except Exception:
-            log.exception("reacting failed; trying again")
-            reactor.forget()
-            await asyncio.sleep(seconds)
-        try:
-            async with asyncio.timeout(min(seconds, reactor.seconds_to_wait)):
-                await wake.wait()
-        except TimeoutError:
-            continue
+    try:
+        while True:
+            wake.clear()
+            try:
+                await reactor.tell_all()
+                if not reactor.seconds_to_wait:
+                    await reactor.run_to_end()
+            except Exception:
+                log.exception("reacting failed; trying again")
+                reactor.forget()
+                await asyncio.sleep(seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(seconds, reactor.seconds_to_wait)):
+                    await wake.wait()
+    finally:
+        with suppress(Unavailable):
+            await reactor.write()
 
 
 async def follow(

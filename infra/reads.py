@@ -103,7 +103,7 @@ class Reads:
         latest = self._latest
         # by the wall clock: a monotonic one stands still while a laptop sleeps
         if latest is None or abs(time.time() - self._taken) > SECONDS_OF_USE:
-            latest = await self._take()
+            latest = await self.take()
         if latest.position >= at_least:
             return latest
         try:
@@ -203,12 +203,12 @@ class Reads:
     async def _follow(self) -> None:
         only = [{"$match": {"documentKey._id": {"$in": [MAIN, GROUP]}}}]
         async with self._mongo.watch(CHECKPOINTS, only, max_await_time_ms=500) as changes:
-            await self._take()
+            await self.take()
             async for change in changes:
                 update = change.get("updateDescription", {})
                 changed = (*update.get("updatedFields", {}), *update.get("removedFields", ()))
                 if self._latest is None or any(name.startswith("generations") for name in changed):
-                    await self._take()
+                    await self.take()
                 elif update and (heard := self._newest.heard(change)):
                     await self._hear(heard)
 
@@ -218,8 +218,8 @@ class Reads:
         tell = self._newest.round_ended if heard.fed else self._newest.main_moved
         self._learn(lambda: tell(heard))
 
-    async def _take(self) -> Snapshot:
-        """Read the checkpoints as they are now."""
+    async def take(self) -> Snapshot:
+        """Read the checkpoints as they are now: what was committed before is in the snapshot."""
         found, at = await self._mongo.run(checkpoints_now)
         main, rounds = snapshot_of(found[MAIN], at), rounds_of(found.get(GROUP))
         common = common_at_rest(rounds, main) if rounds else None

@@ -103,7 +103,9 @@ class Run:
             await self._catch_up()
             with self._mongo.sync.client.start_session(snapshot=True) as session:
                 at = await self._mongo.run(lambda db: checkpoint_of(db, session))
-                live = at.generations[self._projection.name]
+                live = at.generations.get(self._projection.name)
+                if live is None:  # another release has retired it: begin the comparison again
+                    raise Stopped
                 found, samples = await self._compared(live, at.position, session)
             found = await explained(self._log, self._projection, found, samples)
         else:

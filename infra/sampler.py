@@ -32,7 +32,7 @@ from domain.recorded import Recorded
 from infra import metrics
 from infra.codec import now
 from infra.differences import Difference, explained, shortened
-from infra.folding import Folder, Projection
+from infra.folding import Folder, Projection, left_out_in
 from infra.found import Found, keep_found, prepare_found
 from infra.generations import checkpoint_of
 from infra.log import EVENTS, Log
@@ -119,10 +119,7 @@ class Sampler:
     async def along_log(self) -> AsyncIterator[int]:
         """From the first event to where the documents are, in steps; gives their positions."""
         at = await self._mongo.run(checkpoint_of)
-        walks = [
-            Walk(projection, await self._mongo.run(partial(self._next_share, projection, at)))
-            for projection in self._along
-        ]
+        walks = [await self._mongo.run(partial(self._walk, each, at)) for each in self._along]
         position = 0
         while position < at.position:
             upto = min(position + EVENTS_AT_ONCE, at.position)
@@ -134,6 +131,10 @@ class Sampler:
             if position == at.position:  # goes on with what has been projected meanwhile
                 at = await self._mongo.run(checkpoint_of)
         await self._compare(walks, position)
+
+    def _walk(self, projection: Projection, at: Checkpoint, db: SyncDatabase) -> Walk:
+        keys = self._next_share(projection, at, db)
+        return Walk(projection, keys, left_out_in(db, projection))
 
     def _next_share(self, projection: Projection, at: Checkpoint, db: SyncDatabase) -> Range:
         """The keys after those of the last time."""

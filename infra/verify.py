@@ -17,10 +17,11 @@ from domain.decider import message
 from domain.recorded import Recorded
 from infra.codec import Unreadable
 from infra.differences import Difference, as_read, difference, explained, shortened
-from infra.folding import PARKED, Folder, Projection, collection_of, document_of
+from infra.folding import PARKED, Folder, Projection, document_of, left_out_in, skipped_in
 from infra.generations import checkpoint_of
 from infra.log import EVENTS, SCAN_BATCH, Head, Log
 from infra.log_check import LogCheck
+from infra.looking import live_collection
 from infra.mongo import Session, SyncDatabase
 from infra.projector import Checkpoint
 from infra.raw_events import raw_events
@@ -91,6 +92,7 @@ class Verification:
     ) -> list[Problem]:
         """Check everything that is there when it is come to."""
         reached = (await self._log.mongo.run(checkpoint_of)).position
+        await self._log.mongo.run(self._leave_out)
         last = (await self._log.head()).position
         after = -1
         while batch := await raw_events(self._log, after, SCAN_BATCH):
@@ -121,6 +123,11 @@ class Verification:
                         self._report(f"{law.name}: {breach}", recorded.position)
 
     # -- folding again
+
+    def _leave_out(self, db: SyncDatabase) -> None:
+        """What operators have skipped. What waits is folded as well: it is told where it fails."""
+        for folder in self._folders:
+            folder.skipped = skipped_in(db, folder.projection)
 
     def _fold(self, events: Sequence[Recorded]) -> None:
         for folder in self._folders:
@@ -165,31 +172,28 @@ class Verification:
         return db[EVENTS].find_one({"_id": position}) is not None
 
     def _tell_parked(self, db: SyncDatabase, session: Session) -> None:
-        folders = {folder.projection.name: folder for folder in self._folders}
         for row in db[PARKED].find(session=session):
             self._report(f"parked: {row['error']}", f"{row['projection']}/{row['key']}")
-            if folder := folders.get(row["projection"]):
-                folder.parked[row["key"]] = row["position"]
 
     def _compare_one(
         self, db: SyncDatabase, session: Session, folder: Folder, at: Checkpoint
     ) -> Iterable[Difference]:
-        name, version = folder.projection.name, folder.projection.version
-        if at.versions.get(name) != version:
+        name, collection = folder.projection.name, live_collection(at, folder.projection)
+        if collection is None:
             self.building.append(name)
             return
         folded = self._folded.pop(name)
-        stored = db[collection_of(name, at.generations[name])].find(session=session)
-        for document in stored:
+        unsure = folder.uncertain(left_out_in(db, folder.projection, session))
+        for document in db[collection].find(session=session):
             self.documents += 1
             key = document["_id"]
             view, position = folded.pop(key, (None, 0))
             expected = None if view is None else as_read(document_of(key, view, position))
             found = difference(name, key, at.position, expected, document)
-            if found and key not in folder.parked:
+            if found and key not in unsure:
                 yield found
         for key, (view, position) in folded.items():
-            if view is not None and key not in folder.parked:
+            if view is not None and key not in unsure:
                 expected = as_read(document_of(key, view, position))
                 if missing := difference(name, key, at.position, expected, None):
                     yield missing

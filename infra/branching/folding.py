@@ -6,7 +6,9 @@
    scan of the log, of the types that they listen to.
 3. Where nothing of real history differs, as events of the branch's own come after all of it, the
    documents of then are the beginning, and nothing is read again.
-4. An event that cannot be folded leaves its document as it was, as in the live read models.
+4. An event that cannot be folded leaves its document as it was, as in the live read models. Keys
+   that wait there wait in both histories, and what operators have skipped is left out of both,
+   unless the branch has another event instead.
 """
 
 from collections import defaultdict
@@ -19,8 +21,9 @@ from domain.recorded import Recorded
 from infra.branching.difference import Difference
 from infra.branching.differing import touched
 from infra.documents import Documents
-from infra.folding import Changed, Projection, Touched
+from infra.folding import Changed, LeftOut, Projection, Touched, left_out_in
 from infra.log import Log
+from infra.mongo import SyncDatabase
 
 KEYS_AT_ONCE: Final = 1_000
 
@@ -33,10 +36,16 @@ Outcome: TypeAlias = dict[str, tuple[Changed, Changed]]
 class _Fold:
     """Documents of chosen keys in one history."""
 
-    def __init__(self, projection: Projection) -> None:
+    def __init__(self, projection: Projection, left_out: LeftOut) -> None:
         self.changed: Changed = {}
         self._evolve = projection.evolve
+        self._left_out = left_out
         self._failed: set[str] = set()
+
+    def begin(self, documents: Changed) -> None:
+        """Take these as the documents so far: a key that waits has come to where it does."""
+        self.changed.update(documents)
+        self._failed.update(self._left_out.parked)
 
     def add(self, found: Touched) -> None:
         for key, events in found.items():
@@ -48,7 +57,13 @@ class _Fold:
 
     def _fold(self, key: str, events: Iterable[Recorded]) -> None:
         """An event that was split is folded whole or not at all."""
+        skipped = self._left_out.skipped.get(key, ())
         for position, parts in groupby(events, attrgetter("position")):
+            if position == self._left_out.parked.get(key):
+                self._failed.add(key)
+                return
+            if position in skipped:
+                continue
             view, _ = self.changed.get(key, (None, 0))
             for recorded in parts:
                 view = self._evolve(view, recorded, key)
@@ -58,9 +73,13 @@ class _Fold:
 class _Both:
     """The same keys in both histories."""
 
-    def __init__(self, projection: Projection, keys: set[str]) -> None:
+    def __init__(
+        self, projection: Projection, keys: set[str], left_out: LeftOut, difference: Difference
+    ) -> None:
         self.projection, self._keys = projection, keys
-        self._real, self._branch = _Fold(projection), _Fold(projection)
+        real = _without(left_out, lambda position: position > difference.upto)
+        branch = _without(real, lambda position: position in difference.instead)
+        self._real, self._branch = _Fold(projection, real), _Fold(projection, branch)
 
     def add(self, real: Sequence[Recorded], branch: Sequence[Recorded]) -> None:
         found = self._touched(real)
@@ -79,12 +98,23 @@ class _Both:
 
     def begin(self, documents: Changed) -> None:
         """Take these as the documents so far."""
-        self._real.changed.update(documents)
-        self._branch.changed.update(documents)
+        self._real.begin(documents)
+        self._branch.begin(documents)
 
     @property
     def outcome(self) -> tuple[Changed, Changed]:
         return self._real.changed, self._branch.changed
+
+
+def _without(left_out: LeftOut, gone: Callable[[int], bool]) -> LeftOut:
+    """What is left out of a history in which these positions have no such event."""
+    return LeftOut(
+        parked={key: at for key, at in left_out.parked.items() if not gone(at)},
+        skipped={
+            key: {position for position in positions if not gone(position)}
+            for key, positions in left_out.skipped.items()
+        },
+    )
 
 
 class Folding:
@@ -99,6 +129,7 @@ class Folding:
     ) -> None:
         self._log, self._difference, self._progress = log, difference, progress
         self._projections = projections
+        self._left_out: dict[str, LeftOut] = {}
 
     async def keys(self) -> dict[str, set[str]]:
         """By read model: the keys that an event touches which differs, in either history."""
@@ -114,6 +145,7 @@ class Folding:
 
     async def run(self, keys: Mapping[str, set[str]], base: Documents | None) -> Outcome:
         """Fold these keys; from `base`, the documents as of the end of real history, if given."""
+        await self._log.mongo.run(self._find_left_out)
         chosen = [p for p in self._projections if keys[p.name]]
         if base is not None:
             return {p.name: await self._on_top(p, keys[p.name], base) for p in chosen}
@@ -122,12 +154,18 @@ class Folding:
             for p in chosen
             if p.streams is not None
         }
-        rest = [_Both(p, keys[p.name]) for p in chosen if p.streams is None]
+        rest = [self._both(p, keys[p.name]) for p in chosen if p.streams is None]
         await self._scan(rest)
         return outcome | {both.projection.name: both.outcome for both in rest}
 
+    def _find_left_out(self, db: SyncDatabase) -> None:
+        self._left_out = {p.name: left_out_in(db, p) for p in self._projections}
+
+    def _both(self, projection: Projection, keys: set[str]) -> _Both:
+        return _Both(projection, keys, self._left_out[projection.name], self._difference)
+
     async def _on_top(self, projection: Projection, keys: set[str], base: Documents) -> Any:
-        both = _Both(projection, keys)
+        both = self._both(projection, keys)
         for some in _parts(sorted(keys)):
             rows = await base.get(projection, some)
             both.begin({key: (row.view, row.position) for key, row in rows.items()})
@@ -140,7 +178,7 @@ class Folding:
         real: Changed = {}
         branch: Changed = {}
         for some in _parts(keys):
-            both = _Both(projection, set(some))
+            both = self._both(projection, set(some))
             streams = {stream for key in some for stream in streams_of(key)}
             await self._fold_streams(both, streams)
             real.update(both.outcome[0])

@@ -10,7 +10,7 @@ from typing import Any, Final
 from domain.decider import message
 from domain.recorded import Meta
 from infra.codec import from_stored, to_stored
-from infra.mongo import Document
+from infra.mongo import Document, Session, SyncDatabase
 
 BRANCHES: Final = "branches"
 
@@ -117,3 +117,10 @@ def stored_branch(branch: Branch) -> Document:
 
 def branch_of(document: Document) -> Branch:
     return from_stored(Branch, {**document, "id": document["_id"]})
+
+
+def make_again(db: SyncDatabase, session: Session, position: int) -> None:
+    """Real documents have changed that are folded from this position: branches that have it in
+    their history are worked out anew when they are asked for."""
+    later = {"$inc": {"revision": 1}, "$set": {"failed": None, "done": 0, "work": 0}}
+    db[BRANCHES].update_many({"upto": {"$gte": position}}, later, session=session)

@@ -288,6 +288,15 @@ def test_when_one_line_is_short_none_is_kept_and_all_that_are_short_are_told() -
     )
 
 
+def test_that_the_same_is_short_as_before_is_not_news() -> None:
+    short = [Shortage(sku=sku, requested=n, available=0) for sku, n in (("A", 2), ("B", 1))]
+    past: Past = {ORDER_ID: [PLACED, not_reserved(*short)]}
+    given_streams(RESERVE_ORDER, past).when(RESERVE).then_nothing()
+    past = {**past, "stock_item-A": [received("A", 1)]}
+    less = replace(short[0], available=1)
+    given_streams(RESERVE_ORDER, past).when(RESERVE).then((ORDER_ID, not_reserved(less, short[1])))
+
+
 def test_an_order_that_was_short_can_be_reserved_later() -> None:
     past: Past = {
         ORDER_ID: [PLACED, not_reserved()],

@@ -309,7 +309,7 @@ async def test_a_delivery_that_never_came_names_the_orders_it_would_have_served(
         GROUP BY ps_partkey, wanted HAVING min(ps_availqty) < wanted / 2
         ORDER BY min(ps_availqty) DESC LIMIT 1"""
     )
-    stream = stock_events(loaded.server, part)
+    stream = stock_events(loaded.server, sku(part))
     deliveries = [event for event in stream if event["type"] == "StockReceived"]
     kept = min(deliveries, key=lambda event: event["data"]["quantity"])
     assert kept["data"]["quantity"] == least
@@ -344,9 +344,9 @@ async def test_a_delivery_that_never_came_names_the_orders_it_would_have_served(
     await remove(there, branch)
 
 
-def stock_events(server: Server, part: int) -> list[Any]:
-    """All that has happened to the stock of a part, as it is stored."""
-    stream = f"stock_item-{sku(part)}"
+def stock_events(server: Server, product: str) -> list[Any]:
+    """All that has happened to the stock of a product, as it is stored."""
+    stream = f"stock_item-{product}"
     with server.database() as database:
         return list(database["events"].find({"stream": stream}, sort=[("version", 1)]))
 
@@ -406,6 +406,19 @@ async def test_what_is_put_in_and_sent_is_seen_in_the_branch_only(
     assert more == real + 1
     assert hashes(server) == before
     await remove(staff, branch)
+
+
+async def test_a_delivery_might_have_been_another(server: Server, shop: Shop) -> None:
+    product = await shop.product(stock=10)
+    (delivery,) = (e for e in stock_events(server, product) if e["type"] == "StockReceived")
+    at = {"position": f"0:{delivery['_id']}"}
+    branch = (await change(shop.staff, "createBranch", name="twelve came", at=at))["id"]
+    data = {"sku": product, "quantity": 12, "source": "supplier", "at": "2026-03-01T09:30:00Z"}
+    place = {"branch": branch, "position": at["position"]}
+    await change(shop.staff, "replaceEvent", **place, type="StockReceived", data=data)
+    (changed,) = (await diff(shop.staff, branch))["stock"]
+    assert (changed["onHand"]["real"], changed["onHand"]["branch"]) == (10, 12)
+    await remove(shop.staff, branch)
 
 
 async def test_what_processes_ask_for_depends_on_what_was_before(

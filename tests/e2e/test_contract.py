@@ -16,8 +16,16 @@ TRIED_IN = {
         "test_order_to_cash_api.py",
         "test_flow.py",
         "test_generations.py",
+        "test_history.py",
+        "test_branches.py",
+        "test_differences.py",
     ),
-    "Mutation": ("test_commands.py", "test_order_to_cash_api.py", "test_generations.py"),
+    "Mutation": (
+        "test_commands.py",
+        "test_order_to_cash_api.py",
+        "test_generations.py",
+        "test_branches.py",
+    ),
     "Subscription": ("test_subscriptions.py", "test_generations.py"),
 }
 FIELDS = [

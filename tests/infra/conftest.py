@@ -63,7 +63,7 @@ async def reads(log: Log, projector: Projector) -> AsyncIterator[Reads]:
 async def parts(log: Log, reads: Reads) -> AsyncIterator[Parts]:
     pasts = Pasts(log, reads, PastLimits())
     async with running(pasts.run()):
-        yield Parts(log, toy.BOTH, DOMAIN, (DOUBLING,), pasts.at)
+        yield Parts(log, toy.BOTH, DOMAIN, (DOUBLING,), pasts.freshly_at)
 
 
 @pytest_asyncio.fixture

@@ -29,7 +29,7 @@ from infra.tail import wake_on_others
 from tests.infra.parts import running
 
 AT: Final = now()
-PATIENCE: Final = timedelta(minutes=15)
+PATIENCE: Final = timedelta(hours=12)  # longer than any run of the tests
 
 
 @message

@@ -4,6 +4,7 @@ python -m tests.infra.processes write URI DATABASE NAME COMMANDS
 python -m tests.infra.processes repeat URI DATABASE COMMAND_ID TIMES
 python -m tests.infra.processes project URI DATABASE BATCH
 python -m tests.infra.processes rebuild URI DATABASE JOB
+python -m tests.infra.processes branch URI DATABASE BRANCH
 python -m tests.infra.processes export URI DATABASE FILE FRAMES
 python -m tests.infra.processes import URI DATABASE FILE FRAMES
 """
@@ -23,13 +24,20 @@ from typing import Any
 from infra import log as infra_log
 from infra import shadow
 from infra.answers import Accepted
+from infra.branches import Branches, Parts
+from infra.branching import storing
+from infra.branching.record import Counts
 from infra.log import Log
-from infra.mongo import open_mongo
+from infra.mongo import SyncDatabase, open_mongo
 from infra.moving import exporting
 from infra.moving.importing import import_log
+from infra.past import Pasts
 from infra.projector import Projector
+from infra.reads import Reads
 from infra.rebuild import attempt
+from infra.settings import PastLimits
 from tests.infra import toy
+from tests.infra.other_pasts import DOMAIN
 from tests.infra.parts import a_log, asked, handler_on, running
 
 ROOT = Path(__file__).parents[2]
@@ -137,6 +145,20 @@ async def _rebuild(log: Log, job: str) -> None:
     await attempt(log, replace(contents, fold=slowly), job)
 
 
+async def _branch(log: Log, branch_id: str) -> None:
+    """Work it out, and be killed when half of its documents are stored."""
+    write = storing.write_documents
+
+    def killed(db: SyncDatabase, token: str, name: str, outcome: Any) -> Counts:
+        written = write(db, token, name, outcome)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return written
+
+    storing.write_documents = killed
+    pasts = Pasts(log, Reads(log.mongo), PastLimits())
+    await Branches(Parts(log, toy.BOTH, DOMAIN, (), pasts.freshly_at)).ready(branch_id)
+
+
 async def main(what: str, uri: str, database: str, *more: str) -> None:
     async with open_mongo(uri, database) as mongo:
         log = await a_log(mongo)
@@ -149,6 +171,8 @@ async def main(what: str, uri: str, database: str, *more: str) -> None:
                 await _move(log, what, Path(more[0]), int(more[1]))
             case "rebuild":
                 await _rebuild(log, more[0])
+            case "branch":
+                await _branch(log, more[0])
             case _:
                 await _project(log, int(more[0]))
 

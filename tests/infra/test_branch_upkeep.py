@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import signal
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import bson
 import pytest
 
 from infra.branches import Branches, BranchNotReady, BranchRefused, BranchUnknown, Parts
+from infra.branching.working import Worker
 from infra.commands import CommandHandler
 from infra.documents import Documents
 from infra.log import Log
@@ -24,6 +26,7 @@ from tests.infra.other_pasts import (
     some_history,
 )
 from tests.infra.parts import asked, running
+from tests.infra.processes import process
 
 # -- what is left alone
 
@@ -118,6 +121,34 @@ async def test_what_was_not_finished_goes_on_after_a_restart(
             while not (done := (await stopped.get(branch.id)).computed) or done.revision < 2:  # noqa: ASYNC110 others do it
                 await asyncio.sleep(0.01)
     await stopped.documents(branch.id)
+
+
+async def test_killed_while_it_is_worked_out_it_leaves_nothing_that_is_wrong(
+    log: Log,
+    handler: CommandHandler,
+    projector: Projector,
+    parts: Parts,
+    *,
+    mongodb_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await some_history(handler, projector)
+    before = await log.mongo.run(hashes)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(Worker, "start", lambda *_: None)
+        branch = await Branches(parts).create("half done", "ada", at=1)
+        await Branches(parts).drop(branch.id, [2])
+    async with process("branch", mongodb_uri, log.mongo.name, branch.id) as killed:
+        assert await asyncio.wait_for(killed.wait(), 30) == -signal.SIGKILL
+    (half, _) = left = await log.mongo.run(of_branches)
+    assert {name.rpartition(".")[2] for name in left} == {"contents"}
+    again = Branches(parts)
+    async with running(again.run()):
+        await agrees(await again.documents(branch.id), other(await log.read(0), drop={2}))
+        assert half in await log.mongo.run(of_branches)  # nobody reads it
+        await again.remove(branch.id)
+    assert await log.mongo.run(of_branches) == []
+    assert await log.mongo.run(hashes) == before
 
 
 async def test_what_is_away_for_a_while_is_waited_for(

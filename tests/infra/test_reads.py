@@ -147,7 +147,7 @@ async def test_an_answer_larger_than_one_batch_is_whole(log: Log, reads: Reads) 
     rows = [{"_id": f"{n:02}", "position": 1, "marbles": n, "history": large} for n in range(20)]
     await log.mongo.run(lambda db: db["rm_contents_1"].insert_many(rows[:10]))
     await log.mongo.run(lambda db: db["rm_contents_1"].insert_many(rows[10:]))
-    at = await reads._take()
+    at = await reads.take()
     found = await reads.find(toy.CONTENTS, {}, (("_id", 1),), 0, at)
     assert [row.view.marbles for row in found] == list(range(20))
     assert len(await reads.aggregate(toy.CONTENTS, [{"$match": {}}], at)) == 20
