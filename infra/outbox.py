@@ -55,7 +55,8 @@ class _Taken:
     coming: _Coming | None = None
 
     async def is_stored(self) -> bool:
-        return self.coming is None or await self.coming.committed
+        # whoever stops waiting for it does not take it from the others
+        return self.coming is None or await asyncio.shield(self.coming.committed)
 
     def is_done_unwritten(self) -> bool:
         """Mark it as done if it is not being written yet."""
