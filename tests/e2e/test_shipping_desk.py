@@ -263,7 +263,7 @@ async def insistent_move(ours: Client, customer_id: str, number: int) -> str:
             return None
         return str(answer.data["changeCustomerAddress"]["receipt"]["position"])
 
-    return str(await eventually(taken, SECONDS))
+    return str(await eventually(taken, AWAY_SECONDS + SECONDS))
 
 
 async def works_alone(desk: Client, shipments: Sequence[str]) -> None:
