@@ -326,6 +326,7 @@ async def test_whoever_cannot_wait_asks_again(
 ) -> None:
     await some_history(handler, 20)
     then = await recorded(log, toy.BOTH, [20])
+    await reads.snapshot(21)  # or it is not the past yet
     async with opened(log, reads, wait_seconds=0.0) as pasts:
         past = await pasts.at(20)
         with pytest.raises(PastNotReady) as told:
