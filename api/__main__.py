@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from api.auth import Role, dev_token
+from api.bench_cli import benching
 from api.branch_cli import branching
 from api.cli import run as _run
 from api.cli import settings_with as _settings
@@ -26,6 +27,7 @@ cli.add_typer(loading, name="load")
 keeping = typer.Typer(no_args_is_help=True, help="Documents of read models: live, old and new.")
 cli.add_typer(keeping, name="generations")
 cli.add_typer(branching, name="branch")
+cli.add_typer(benching, name="bench")
 cli.command()(sandbox)
 
 Via = Annotated[str | None, typer.Option(help="Load through this server's GraphQL (a URL).")]

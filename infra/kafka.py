@@ -195,6 +195,16 @@ async def create_topics(kafka: KafkaSettings, topics: Iterable[Topic]) -> None:
         await admin.close()
 
 
+async def delete_topics(kafka: KafkaSettings, topics: Iterable[Topic]) -> None:
+    """With all that is in them; raises `KafkaUnavailable`."""
+    admin = AIOKafkaAdminClient(**_common(kafka))
+    try:
+        await _connected(admin, kafka)
+        await admin.delete_topics([kafka.topic(topic.name) for topic in topics])
+    finally:
+        await admin.close()
+
+
 async def missing_topics(kafka: KafkaSettings, topics: Iterable[str]) -> list[str]:
     """Those that nobody has created yet, for those who leave that to others; raises
     `KafkaUnavailable`. To ask for one that is not there would create it, not as it is meant to

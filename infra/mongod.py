@@ -27,7 +27,7 @@ ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 if os.getppid() == int(sys.argv[1]):
     os.execv(sys.argv[2], sys.argv[2:])
 """
-"""Run between us and mongod, because code after a fork in a process with threads may hang."""
+"""Run between us and a program, because code after a fork in a process with threads may hang."""
 
 _REASONS = (
     ("shared libraries", "it lacks a shared library; on Debian: apt-get install libcurl4 openssl"),
@@ -129,9 +129,14 @@ def command(binary: Path, place: Place, port: int) -> list[str]:
     mongod += ["--setParameter", "transactionLifetimeLimitSeconds=3"]
     # Alone in its set, there is nobody to hand over to while stopping.
     mongod += ["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"]
+    return dying_with_us(mongod)
+
+
+def dying_with_us(program: list[str]) -> list[str]:
+    """The command with which it gets SIGTERM once this process is gone, on Linux."""
     if sys.platform != "linux":
-        return mongod
-    return [sys.executable, "-ISc", _DIE_WITH_PARENT, str(os.getpid()), *mongod]
+        return program
+    return [sys.executable, "-ISc", _DIE_WITH_PARENT, str(os.getpid()), *program]
 
 
 def choose_port(place: Place) -> int:

@@ -80,11 +80,16 @@ _REPORT: Final = """mutation Report($input: {kind}Input!) {{
 _MUTATIONS: Final = {Kind.REPORT_SENT: "sendShipment", Kind.REPORT_ARRIVED: "recordArrival"}
 
 
+def asking(link: Link) -> dict[str, Any]:
+    """The body of a request by a link."""
+    return {"query": link.operation, "variables": asdict(link.variables)}
+
+
 def operation(call: Call) -> dict[str, Any]:
     """The body of the request."""
     if call.kind is Kind.ASK:
         assert call.link is not None, "a question comes with its link"
-        return {"query": call.link.operation, "variables": asdict(call.link.variables)}
+        return asking(call.link)
     field = _MUTATIONS[call.kind]
     document = _REPORT.format(kind=field[0].upper() + field[1:], field=field)
     sent = {

@@ -29,7 +29,8 @@ JARS = STATE / "kafka"
 """Where `make kafka` and `make test` put what pom.xml names."""
 
 SMALL_CANNOT = (
-    "keep data over a restart, compact, tell the end of a partition, or take idempotent producers"
+    "keep data over a restart, compact, tell the end of a partition, take idempotent producers, "
+    "or talk to kcat"
 )
 
 _WATCH = 'read -r line; kill -9 "$1"'
