@@ -28,8 +28,6 @@ from infra.snapshots import SnapshotWriter
 from infra.together import Together
 
 MOST_IN_GROUP: Final = 256
-MANY: Final = 32
-"""Commands that are worth two transactions."""
 ATTEMPTS: Final = 50
 FAR_BEHIND: Final = 10_000
 """Events of others beyond which it is cheaper to forget than to follow."""
@@ -107,7 +105,7 @@ class CommandHandler:
                 self._wake.clear()
                 while self._ahead or self._queue:
                     ahead, self._ahead = self._ahead, None
-                    group = ahead.waiting if ahead else self._next_group(self._share())
+                    group = ahead.waiting if ahead else self._next_group()
                     metrics.GROUP_SIZE.observe(len(group))
                     with metrics.COMMIT_SECONDS.time():
                         await _finished(self._commit(group, ahead.decided if ahead else None))
@@ -123,15 +121,8 @@ class CommandHandler:
         """Commands that have no answer yet."""
         return len(self._in_flight)
 
-    def _share(self) -> int:
-        """How many of those that wait to begin with: of many the half, so that the others can be
-        decided while these are written."""
-        waiting = len(self._queue)
-        return waiting // 2 if waiting >= MANY else waiting
-
-    def _next_group(self, most: int = MOST_IN_GROUP) -> list[_Waiting]:
-        size = min(most, MOST_IN_GROUP, len(self._queue))
-        return [self._queue.popleft() for _ in range(size)]
+    def _next_group(self) -> list[_Waiting]:
+        return [self._queue.popleft() for _ in range(min(MOST_IN_GROUP, len(self._queue)))]
 
     async def _commit(self, group: list[_Waiting], decided: Group | None = None) -> None:
         attempt = 0
