@@ -2,37 +2,18 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
 
 import uvicorn
 
 from api.sandbox import SandboxSettings, create_sandbox
 from api.sandbox_behaviour import Rates
 from api.sandbox_book import Book, open_book
-from api.web_server import DroppableProtocol, WebServer, url_of
+from api.web_server import DroppableProtocol, WebServer, listening, url_of
 from infra.settings import SettingInvalid, check_secret
 
 __all__ = ["Rates", "SandboxSettings", "sandbox_beside", "serve_sandbox"]
-
-BACKLOG: Final = 2_048
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that takes connections at once, and has them wait; port 0 picks one. Raises
-    `OSError`."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
 
 
 def serve_sandbox(settings: SandboxSettings, book: Path, host: str, port: int) -> None:

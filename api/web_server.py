@@ -39,24 +39,32 @@ def url_of(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """The listening socket; raises `AddressTaken`. Who connects before we serve waits."""
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that takes connections at once, and has them wait until we serve; port 0 picks one.
+    Raises `OSError`, or `OverflowError` for what is no port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(BACKLOG)
-    except OverflowError:
+    except (OSError, OverflowError):
         listener.close()
+        raise
+    return listener
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """The listening socket; raises `AddressTaken`."""
+    try:
+        return listening(host, port)
+    except OverflowError:
         raise AddressTaken(f"There is no port {port}: 0 to 65535.") from None
     except OSError as error:
-        listener.close()
         raise AddressTaken(
             f"Cannot listen on {host}:{port} ({error.strerror}): stop the "
             "program that does, or choose another port with --port."
         ) from error
-    return listener
 
 
 def until_signal(server: WebServer) -> asyncio.Future[None]:
