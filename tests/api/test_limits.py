@@ -1,5 +1,6 @@
 """The shape and cost of operations, and the budget of a principal."""
 
+import gc
 import time
 from typing import Any
 
@@ -61,10 +62,11 @@ def chain(n: int) -> str:
 def test_what_is_hostile_is_refused_at_once(query: str, what: str | None) -> None:
     subject = executor()
     subject.prepare("{ hello }", None)
-    start = time.process_time()
+    gc.collect()  # a full collection of what all tests left behind is not the document's doing
+    start = time.thread_time()
     with pytest.raises(Refused) as caught:
         subject.prepare(query, None)
-    assert time.process_time() - start < 0.1
+    assert time.thread_time() - start < 0.1
     if what is not None:
         assert caught.value.code is ErrorCode.LIMIT_EXCEEDED
         assert f"The {what} of the document exceed" in caught.value.message
