@@ -57,10 +57,14 @@ class Product(Node):
         return isinstance(value, ProductListed)
 
 
-async def listed(info: Info, sku: str) -> Product | None:
+def listed(found: ProductListed) -> ProductListed | None:
     """The product, unless only its stock is known so far."""
+    return found if found.listed else None
+
+
+async def product_of(info: Info, sku: str) -> Product | None:
     found = await info.context.load(PRODUCT_CATALOGUE, sku)
-    return cast("Product | None", found if found and found.listed else None)
+    return cast("Product | None", found and listed(found))
 
 
 # -- queries
@@ -88,7 +92,7 @@ class ProductWhere:
 class CatalogueQuery:
     @reading(EVERYONE, stream=lambda asked: PREFIX + asked["sku"])
     async def product(self, info: Info, sku: str) -> Product | None:
-        return await listed(info, sku)
+        return await product_of(info, sku)
 
     @reading(EVERYONE, "Products; `search` finds those with words that begin like its words.")
     async def products(

@@ -30,6 +30,7 @@ from graphql import (
 from api.cost import Cost, cost_of
 from api.errors import ApiError, ErrorCode, Refused
 from api.limits import check_root_fields, check_shape
+from api.plans import Plans
 from infra.settings import Limits
 
 KEPT_DOCUMENTS: Final = 1_000
@@ -48,7 +49,12 @@ class Prepared:
     """Each once, such as `Query.order` or `Subscription.orderChanged`."""
     cost: Cost
     document: DocumentNode
-    operation_name: str | None
+    operation: OperationDefinitionNode
+    plans: Plans
+
+    @property
+    def operation_name(self) -> str | None:
+        return self.operation.name.value if self.operation.name else None
 
 
 Operations: TypeAlias = Mapping[str | None, Prepared]
@@ -154,7 +160,8 @@ class Documents:
             root_fields=tuple(sorted({f"{root.name}.{name}" for name in names})),
             cost=cost_of(self._schema, operation, fragments),
             document=document,
-            operation_name=operation.name.value if operation.name else None,
+            operation=operation,
+            plans=Plans(self._schema, operation, fragments),
         )
 
 

@@ -10,8 +10,16 @@
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Mapping,
+    Sequence,
+)
+from contextlib import suppress
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import strawberry
 from graphql import (
@@ -19,13 +27,17 @@ from graphql import (
     GraphQLError,
     create_source_event_stream,
     execute_subscription_event,
+    get_variable_values,
 )
 from graphql import Executor as GraphQLExecutor
+from graphql.execution.values import VariableValues
 
 from api.auth import Principal, Role
 from api.documents import Documents, Prepared
 from api.errors import ApiError, ErrorCode, Refused, answer_errors
 from api.limits import INTROSPECTION, Budget, check_cost
+from api.plans import Plan, Run
+from infra import metrics
 from infra.settings import Limits
 
 __all__ = ["Answer", "Context", "Executor", "Prepared"]
@@ -33,6 +45,8 @@ __all__ = ["Answer", "Context", "Executor", "Prepared"]
 T = TypeVar("T")
 
 Answer: TypeAlias = dict[str, Any]
+Outcome: TypeAlias = tuple[Answer | None, Sequence[GraphQLError]]
+"""Data and errors."""
 Execution: TypeAlias = GraphQLExecutor[Any]
 
 
@@ -101,17 +115,43 @@ class Executor:
 
         Raises `Refused`, before anything runs, when the variables cannot be coerced.
         """
-        execution = self._start(prepared, variables, context)
+        values = self._coerced(prepared, variables)
         cost = prepared.cost.of(variables)
-        result = execution.execute_operation()
+        work = self._run(prepared, values, variables, context)
+        within = self._let_finish if prepared.kind == "mutation" else self._cut_off
+        try:
+            data, errors = await within(work)
+        except ApiError as error:
+            return self._answer(None, [error], cost, context)
+        return self._answer(data, errors, cost, context)
+
+    async def _run(
+        self,
+        prepared: Prepared,
+        values: VariableValues,
+        variables: Mapping[str, Any],
+        context: Context,
+    ) -> Outcome:
+        """By its plan, if there is one and nothing goes wrong; by graphql-core otherwise."""
+        plan = prepared.plans.plan(values)
+        if plan is None:
+            metrics.OPERATIONS.labels("not covered").inc()
+            return await self._referred(self._start(prepared, variables, context))
+        run = Run(plan, context, values)
+        try:
+            data = await run.data()
+        except Exception:  # noqa: BLE001 whatever it is, graphql-core finds it again and tells it
+            metrics.OPERATIONS.labels("failed").inc()
+            return await self._referred(self._start(prepared, variables, context, run.replay))
+        metrics.OPERATIONS.labels("planned").inc()
+        return data, ()
+
+    async def _referred(self, execution: Execution) -> Outcome:
+        """What graphql-core makes of it."""
+        result: Any = execution.execute_operation()
         if execution.is_awaitable(result):
-            within = self._let_finish if prepared.kind == "mutation" else self._cut_off
-            try:
-                result = await within(result)
-            except ApiError as error:
-                return self._answer(None, [error], cost, context)
-        done = cast(ExecutionResult, result)
-        return self._answer(done.data, done.errors or (), cost, context)
+            result = await result
+        return result.data, result.errors or ()
 
     async def subscribe(
         self, prepared: Prepared, variables: Mapping[str, Any], context: Context
@@ -129,32 +169,63 @@ class Executor:
                 raise Refused([error]) from None
         if isinstance(source, ExecutionResult):
             raise Refused(source.errors or ())
-        return self._answers(execution, source, prepared.cost.of(variables), context)
+        plan = prepared.plans.plan(execution.variable_values)
+        cost = prepared.cost.of(variables)
+        return self._answers(execution, plan, source, cost, context)
 
     async def _answers(
-        self, execution: Execution, source: AsyncIterable[Any], cost: int, context: Context
+        self,
+        execution: Execution,
+        plan: Plan | None,
+        source: AsyncIterable[Any],
+        cost: int,
+        context: Context,
     ) -> AsyncGenerator[Answer, None]:
         try:
             async for payload in source:
-                result: Any = execute_subscription_event(
-                    execution.build_per_event_executor(payload)
-                )
-                if execution.is_awaitable(result):
-                    result = await self._cut_off(result)
-                yield self._answer(result.data, result.errors or (), cost, context)
+                data, errors = await self._cut_off(self._event(execution, plan, payload, context))
+                yield self._answer(data, errors, cost, context)
         except Exception as error:  # noqa: BLE001  a source may fail in any way; it is masked
             yield self._answer(None, [error], cost, context)
         finally:
             if isinstance(source, AsyncGenerator):
                 await source.aclose()
 
+    async def _event(
+        self, execution: Execution, plan: Plan | None, payload: Any, context: Context
+    ) -> Outcome:
+        if plan is not None:
+            with suppress(Exception):  # whatever it is, graphql-core finds it again and tells it
+                return await Run(plan, context, execution.variable_values).data(payload), ()
+        result: Any = execute_subscription_event(execution.build_per_event_executor(payload))
+        if execution.is_awaitable(result):
+            result = await result
+        return result.data, result.errors or ()
+
     async def drain(self) -> None:
         """Wait until no mutation runs any more, those that were given up on included."""
         while self._mutations:
             await asyncio.wait(self._mutations)
 
+    def _coerced(self, prepared: Prepared, variables: Mapping[str, Any]) -> VariableValues:
+        """Raises `Refused`."""
+        values = get_variable_values(
+            self._schema,
+            prepared.operation.variable_definitions or (),
+            dict(variables),
+            max_errors=self._limits.errors,
+            hide_suggestions=not self._introspection,
+        )
+        if isinstance(values, list):
+            raise Refused(values, ErrorCode.VALIDATION_FAILED)
+        return values
+
     def _start(
-        self, prepared: Prepared, variables: Mapping[str, Any], context: Context
+        self,
+        prepared: Prepared,
+        variables: Mapping[str, Any],
+        context: Context,
+        *middleware: Callable[..., Any],
     ) -> Execution:
         execution = self._execution.build(
             self._schema,
@@ -164,6 +235,7 @@ class Executor:
             operation_name=prepared.operation_name,
             max_coercion_errors=self._limits.errors,
             hide_suggestions=not self._introspection,
+            middleware=middleware or None,
         )
         if isinstance(execution, list):
             raise Refused(execution, ErrorCode.VALIDATION_FAILED)

@@ -13,7 +13,6 @@ from typing import Any, Final, TypeAlias
 import strawberry
 from graphql import GraphQLInputObjectType
 from strawberry.schema.name_converter import NameConverter
-from strawberry.types.arguments import InputContext
 from strawberry.types.base import (
     StrawberryList,
     StrawberryMaybe,
@@ -29,27 +28,23 @@ _DEFINITION: Final = "strawberry-definition"
 
 def prepare_inputs(schema: strawberry.Schema) -> None:
     """Give each input type of the schema its way of being built."""
-    builders: dict[Any, Convert] = {}
     for kind in schema._schema.type_map.values():  # noqa: SLF001  the only way to graphql-core's schema
         if isinstance(kind, GraphQLInputObjectType):
             definition: StrawberryObjectDefinition = kind.extensions[_DEFINITION]
-            build = _builder(definition, schema.config.name_converter, builders)
-            builders[definition.origin] = build
+            build = _builder(definition, schema.config.name_converter)
             definition.from_input = partial(_from_input, build)
 
 
-def _from_input(build: Convert, _: type, value: Mapping[str, Any], __: InputContext) -> Any:
+def _from_input(build: Convert, _: Any, value: Mapping[str, Any], __: Any) -> Any:
     return build(value)
 
 
-def _builder(
-    definition: StrawberryObjectDefinition, names: NameConverter, builders: Mapping[Any, Convert]
-) -> Convert:
+def _builder(definition: StrawberryObjectDefinition, names: NameConverter) -> Convert:
     fields = [
         (
             names.from_field(field),
             field.python_name,
-            _converter(field.resolve_type(type_definition=definition), builders),
+            converter(field.resolve_type(type_definition=definition)),
         )
         for field in definition.fields
     ]
@@ -71,22 +66,22 @@ def _builder(
     return build
 
 
-def _converter(kind: Any, builders: Mapping[Any, Convert]) -> Convert | None:
-    """From what graphql-core makes of the request to the field's value; None where it is that."""
+def converter(kind: Any) -> Convert | None:
+    """From what graphql-core makes of the request to the value; None where it is that."""
     if isinstance(kind, StrawberryMaybe):
         raise TypeError("an input with `Maybe` fields has to be built by Strawberry")
     if isinstance(kind, StrawberryOptional):
-        return _converter(kind.of_type, builders)
+        return converter(kind.of_type)
     if isinstance(kind, StrawberryList):
-        convert = _converter(kind.of_type, builders)
+        convert = converter(kind.of_type)
         if convert is None:
             return list
         return lambda values: [None if value is None else convert(value) for value in values]
     if has_object_definition(kind):
-        return partial(_later, builders, kind)
+        return partial(_built, kind.__strawberry_definition__)
     return None
 
 
-def _later(builders: Mapping[Any, Convert], kind: Any, value: Any) -> Any:
-    """Input types may name each other in any order."""
-    return builders[kind](value)
+def _built(definition: Any, value: Any) -> Any:
+    """Asked for late: input types may name each other in any order."""
+    return definition.from_input(definition.origin, value, None)

@@ -1,11 +1,12 @@
 """Orders as clients see them: one with everything, or many in a list."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from operator import itemgetter
-from typing import Any, TypeAlias, TypeVar, cast
+from functools import partial
+from operator import attrgetter, itemgetter
+from typing import Any, TypeAlias, cast
 
 import strawberry
 
@@ -22,27 +23,32 @@ from api.connections import (
 )
 from api.context import Info
 from api.customers import Customer
+from api.joins import joined
 from api.node import Node
-from api.payments import Payment, payment_of
+from api.payments import Payment
 from api.reading import reading
 from api.rights import EVERYONE
 from api.scalars import Position
-from api.shipping import Shipment, shipment_of
+from api.shipping import Shipment
 from api.subscriptions import Gap, follow
 from api.values import Address, Money
 from domain.money import rate_of
 from domain.order_line import Progress
+from domain.order_to_cash import Story
 from readmodels.customer_directory import CUSTOMER_DIRECTORY
 from readmodels.order_details import ORDER_DETAILS, OrderDetails
 from readmodels.order_details import OrderLine as LineView
 from readmodels.order_list import ORDER_LIST, OrderListed, orders
 from readmodels.order_status import OrderStatus
 from readmodels.page import Condition, Op, Page
+from readmodels.payments import PAYMENTS
+from readmodels.product_catalogue import PRODUCT_CATALOGUE
+from readmodels.shipments import SHIPMENTS
 
-T = TypeVar("T")
 strawberry.enum(OrderStatus)
 strawberry.enum(Progress, name="LineProgress")
 Parent: TypeAlias = strawberry.Parent[OrderListed | OrderDetails]
+LineParent: TypeAlias = strawberry.Parent[LineView]
 
 
 @strawberry.type
@@ -51,35 +57,33 @@ class OrderLine:
     sku: str
     name: str
     quantity: int
-    unit_price: Money
-    discount: Decimal
-    tax_rate: Decimal
-    net: Money = strawberry.field(description="Price times quantity less discount, rounded.")
     progress: Progress
     dispatched_at: datetime | None
     delivered_at: datetime | None
     returned_at: datetime | None
+    product: Product | None = joined(
+        PRODUCT_CATALOGUE, attrgetter("sku"), listed, "The product as the catalogue has it now."
+    )
 
-    @strawberry.field(description="The product as the catalogue has it now.")
-    async def product(self, info: Info) -> Product | None:
-        return await listed(info, self.sku)
+    @strawberry.field
+    @staticmethod
+    def unit_price(root: LineParent) -> Money:
+        return Money.of(root.unit_price, root.currency)
 
-    @classmethod
-    def of(cls, line: LineView, currency: str) -> "OrderLine":
-        return cls(
-            number=line.number,
-            sku=line.sku,
-            name=line.name,
-            quantity=line.quantity,
-            unit_price=Money.of(line.unit_price, currency),
-            discount=rate_of(line.discount),
-            tax_rate=rate_of(line.tax),
-            net=Money.of(line.net, currency),
-            progress=line.progress,
-            dispatched_at=line.dispatched_at,
-            delivered_at=line.delivered_at,
-            returned_at=line.returned_at,
-        )
+    @strawberry.field
+    @staticmethod
+    def discount(root: LineParent) -> Decimal:
+        return rate_of(root.discount)
+
+    @strawberry.field
+    @staticmethod
+    def tax_rate(root: LineParent) -> Decimal:
+        return rate_of(root.tax)
+
+    @strawberry.field(description="Price times quantity less discount, rounded.")
+    @staticmethod
+    def net(root: LineParent) -> Money:
+        return Money.of(root.net, root.currency)
 
 
 @strawberry.type
@@ -95,17 +99,8 @@ class TimelineEntry:
     text: str
 
 
-def detail(order: Any, info: Info, pick: Callable[[OrderDetails], T]) -> T | Awaitable[T]:
-    """A detail of the order: at once where the details are there, else by the loader."""
-    if isinstance(order, OrderDetails):
-        return pick(order)
-
-    async def loaded() -> T:
-        details = await info.context.load(ORDER_DETAILS, order.order_id)
-        assert details is not None, "both read models fold the same events"
-        return pick(details)
-
-    return loaded()
+detail = partial(joined, ORDER_DETAILS, attrgetter("order_id"))
+"""What only the details of an order know."""
 
 
 @strawberry.type
@@ -117,17 +112,31 @@ class Order(Node):
     placed_on: date
     confirmed_at: datetime | None
     version: int
+    customer: Customer | None = joined(CUSTOMER_DIRECTORY, attrgetter("customer_id"))
+    net: Money = detail(lambda order: Money.of(order.net, order.currency), "Before tax.")
+    tax: Money = detail(lambda order: Money.of(order.tax, order.currency))
+    deliver_to: Address = detail(attrgetter("deliver_to"))
+    region: str = detail(attrgetter("region"))
+    segment: str = detail(attrgetter("segment"))
+    lines: list[OrderLine] = detail(attrgetter("lines"))
+    timeline: list[TimelineEntry] = detail(
+        attrgetter("timeline"), "What happened to the order, the first event first."
+    )
+    payment: Payment | None = joined(
+        PAYMENTS,
+        lambda order: Story(order_id=order.order_id).payment_id,
+        description="Null while nothing is to be paid, and for imported orders.",
+    )
+    shipment: Shipment | None = joined(
+        SHIPMENTS,
+        lambda order: Story(order_id=order.order_id).shipment_id,
+        description="Null until the order is confirmed, and for imported orders.",
+    )
 
     @strawberry.field
     @staticmethod
     def customer_id(root: Parent) -> strawberry.ID:
         return strawberry.ID(root.customer_id)
-
-    @strawberry.field
-    @staticmethod
-    async def customer(root: Parent, info: Info) -> Customer | None:
-        found = await info.context.load(CUSTOMER_DIRECTORY, root.customer_id)
-        return cast("Customer | None", found)
 
     @strawberry.field(description="What is charged, tax included.")
     @staticmethod
@@ -138,54 +147,6 @@ class Order(Node):
     @staticmethod
     def line_count(root: Parent) -> int:
         return len(root.lines) if isinstance(root, OrderDetails) else root.line_count
-
-    @strawberry.field(description="Before tax.")
-    @staticmethod
-    def net(root: Parent, info: Info) -> Money:
-        return cast(Money, detail(root, info, lambda order: Money.of(order.net, order.currency)))
-
-    @strawberry.field
-    @staticmethod
-    def tax(root: Parent, info: Info) -> Money:
-        return cast(Money, detail(root, info, lambda order: Money.of(order.tax, order.currency)))
-
-    @strawberry.field
-    @staticmethod
-    def deliver_to(root: Parent, info: Info) -> Address:
-        return cast(Address, detail(root, info, lambda order: order.deliver_to))
-
-    @strawberry.field
-    @staticmethod
-    def region(root: Parent, info: Info) -> str:
-        return cast(str, detail(root, info, lambda order: order.region))
-
-    @strawberry.field
-    @staticmethod
-    def segment(root: Parent, info: Info) -> str:
-        return cast(str, detail(root, info, lambda order: order.segment))
-
-    @strawberry.field
-    @staticmethod
-    def lines(root: Parent, info: Info) -> list[OrderLine]:
-        def of(order: OrderDetails) -> list[OrderLine]:
-            return [OrderLine.of(line, order.currency) for line in order.lines]
-
-        return cast(list[OrderLine], detail(root, info, of))
-
-    @strawberry.field(description="What happened to the order, the first event first.")
-    @staticmethod
-    def timeline(root: Parent, info: Info) -> list[TimelineEntry]:
-        return cast(list[TimelineEntry], detail(root, info, lambda order: order.timeline))
-
-    @strawberry.field(description="Null while nothing is to be paid, and for imported orders.")
-    @staticmethod
-    async def payment(root: Parent, info: Info) -> Payment | None:
-        return await payment_of(info, root.order_id)
-
-    @strawberry.field(description="Null until the order is confirmed, and for imported orders.")
-    @staticmethod
-    async def shipment(root: Parent, info: Info) -> Shipment | None:
-        return await shipment_of(info, root.order_id)
 
     @classmethod
     def is_type_of(cls, value: object, _: Any) -> bool:

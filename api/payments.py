@@ -20,7 +20,6 @@ from api.node import Node
 from api.reading import reading
 from api.rights import EVERYONE, STAFF
 from api.values import Money
-from domain.order_to_cash import Story
 from readmodels.page import Page
 from readmodels.payments import PAYMENTS, PaymentListed, PaymentStatus, payments
 
@@ -87,12 +86,6 @@ async def own_payment(info: Info, id: str) -> Payment | None:
     """The payment, if it is there and theirs; the same refusal for both, for customers."""
     found = await info.context.load(PAYMENTS, id)
     info.context.require_own(found.customer_id if found else None)
-    return cast("Payment | None", found)
-
-
-async def payment_of(info: Info, order_id: str) -> Payment | None:
-    """The payment of an order, which the caller may see."""
-    found = await info.context.load(PAYMENTS, Story(order_id=order_id).payment_id)
     return cast("Payment | None", found)
 
 

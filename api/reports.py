@@ -2,6 +2,7 @@
 
 from datetime import date, datetime, timedelta
 from enum import Enum
+from operator import attrgetter
 from typing import Annotated, Any, Final, cast
 
 import strawberry
@@ -17,6 +18,7 @@ from api.connections import (
 from api.context import Info
 from api.customers import Customer
 from api.errors import ApiError, ErrorCode
+from api.joins import joined
 from api.reading import reading
 from api.rights import STAFF
 from api.scalars import Count, CurrencyCode
@@ -80,13 +82,8 @@ class CustomerReturns:
     customer_id: strawberry.ID
     returned_lines: int
     last_returned_at: datetime
+    customer: Customer | None = joined(CUSTOMER_DIRECTORY, attrgetter("customer_id"))
     returned: Money = strawberry.field(resolver=_returned)
-
-    @strawberry.field
-    @staticmethod
-    async def customer(root: strawberry.Parent[Any], info: Info) -> Customer | None:
-        found = await info.context.load(CUSTOMER_DIRECTORY, root.customer_id)
-        return cast("Customer | None", found)
 
 
 @strawberry.type

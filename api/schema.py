@@ -10,7 +10,7 @@ from strawberry.tools import merge_types
 
 from api.branches import BranchMutation, BranchQuery
 from api.catalogue import PREFIX as PRODUCT_PREFIX
-from api.catalogue import CatalogueMutation, CatalogueQuery, listed
+from api.catalogue import CatalogueMutation, CatalogueQuery, product_of
 from api.command_errors import TYPES
 from api.context import Info
 from api.customers import CustomerMutation, CustomerQuery
@@ -54,7 +54,7 @@ async def _node(info: Info, id: str) -> Any:
             info.context.require_own(id)
             return await info.context.load(CUSTOMER_DIRECTORY, id)
         case "product":
-            return await listed(info, id.removeprefix(PRODUCT_PREFIX))
+            return await product_of(info, id.removeprefix(PRODUCT_PREFIX))
         case "stock_item" if info.context.is_staff():
             return await info.context.load(STOCK_LEVELS, id.removeprefix(STOCK_PREFIX))
     return None

@@ -21,7 +21,6 @@ from api.node import Node, after_receipt
 from api.reading import reading
 from api.rights import EVERYONE, STAFF
 from api.values import Address
-from domain.order_to_cash import Story
 from domain.shipment import RecordArrival, SendShipment
 from readmodels.order_details import ORDER_DETAILS
 from readmodels.page import Page
@@ -84,12 +83,6 @@ async def _receiver(info: Info, order_id: str) -> str | None:
     """The customer whose order it is."""
     order = await info.context.load(ORDER_DETAILS, order_id)
     return order.customer_id if order else None
-
-
-async def shipment_of(info: Info, order_id: str) -> Shipment | None:
-    """The shipment of an order, which the caller may see."""
-    found = await info.context.load(SHIPMENTS, Story(order_id=order_id).shipment_id)
-    return cast("Shipment | None", found)
 
 
 @strawberry.type

@@ -26,6 +26,9 @@ IMAGE_DIFFERENCES: Final = Counter(
     "tidings_image_differences_total", "Documents not as in the memory image", ["projection"]
 )
 PARKED_KEYS: Final = Counter("tidings_parked_keys_total", "Documents parked", ["projection"])
+OPERATIONS: Final = Counter(
+    "tidings_operations_total", "Queries and mutations; `planned` ran compiled", ["how"]
+)
 SUBSCRIBERS: Final = Gauge("tidings_subscribers", "Live subscriptions", ["kind"])
 REACTED: Final = Counter("tidings_reacted_events_total", "Events told to a process", ["follower"])
 DEADLINES: Final = Counter("tidings_deadlines_total", "Deadlines that have passed", ["follower"])

@@ -28,7 +28,8 @@ from readmodels.wording import sentence
 
 @message
 class OrderLine:
-    """`unit_price` and `net` (price times quantity less discount) in minor units.
+    """`unit_price` and `net` (price times quantity less discount) in minor units of the order's
+    currency.
 
     Each net is rounded on its own: the order's net is the rounded sum, not the sum of these.
     """
@@ -37,6 +38,7 @@ class OrderLine:
     sku: str
     name: str
     quantity: int
+    currency: str
     unit_price: int
     discount: int
     tax: int
@@ -118,18 +120,19 @@ def _placed(event: OrderPlaced, recorded: Recorded) -> OrderDetails:
         deliver_to=event.deliver_to,
         region=event.region,
         segment=event.segment,
-        lines=tuple(map(_line, event.lines)),
+        lines=tuple(_line(line, event.currency) for line in event.lines),
         timeline=(_entry(event, recorded),),
         version=recorded.version,
     )
 
 
-def _line(line: Line) -> OrderLine:
+def _line(line: Line, currency: str) -> OrderLine:
     return OrderLine(
         number=line.number,
         sku=line.sku,
         name=line.name,
         quantity=line.quantity,
+        currency=currency,
         unit_price=line.unit_price,
         discount=line.discount,
         tax=line.tax,
@@ -188,7 +191,7 @@ def _weighed(order: OrderDetails) -> OrderDetails:
 
 ORDER_DETAILS: Final = Projection(
     name="order_details",
-    version=2,
+    version=3,
     view=OrderDetails,
     events=get_args(Event),
     keys=field_of("order_id"),

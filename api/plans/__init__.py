@@ -1,0 +1,7 @@
+"""Operations compiled to Python functions, and run (see README.md in this folder)."""
+
+from api.plans.compiler import Plan
+from api.plans.plans import Plans
+from api.plans.running import Run
+
+__all__ = ["Plan", "Plans", "Run"]
