@@ -1,11 +1,11 @@
 """Relay connections over keyset pages, and typed filters compiled to allowed conditions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import fields
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar
 
 import strawberry
 
@@ -163,28 +163,35 @@ def sorts(order_by: Sequence[Enum] | None) -> list[Sort]:
 # -- pages
 
 
+class Paged:
+    """What a connection is made of; edges and cursors only where they are selected."""
+
+    def __init__(self, nodes: list[Any], page: Slice, count: Callable[[], Awaitable[int]]) -> None:
+        self.nodes, self._page, self.count = nodes, page, count
+
+    @property
+    def edges(self) -> list[Edge[Any]]:
+        pairs = zip(self.nodes, self._page.cursors, strict=True)
+        return [Edge(node=node, cursor=cursor) for node, cursor in pairs]
+
+    @property
+    def page_info(self) -> PageInfo:
+        return PageInfo(
+            has_next_page=self._page.has_next,
+            has_previous_page=self._page.has_previous,
+            start_cursor=self._page.start_cursor,
+            end_cursor=self._page.end_cursor,
+        )
+
+
 async def connect(info: Info, projection: Projection[Any], query: Select) -> Any:
     """The connection over the documents of a query; the nodes are the views."""
     rows = await info.context.select(projection, query)
     views = {row.key: row.view for row in rows}
-    page: Slice = slice_of(query, [row.document for row in rows])
+    page = slice_of(query, [row.document for row in rows])
     nodes = [views[document["_id"]] for document in page.documents]
-    edges = [Edge(node=n, cursor=c) for n, c in zip(nodes, page.cursors, strict=True)]
 
     async def count() -> int:
         return await info.context.count(projection, query.matching, MOST_COUNTED + 1)
 
-    return cast(
-        Any,
-        Connection(
-            nodes=nodes,
-            edges=edges,
-            page_info=PageInfo(
-                has_next_page=page.has_next,
-                has_previous_page=page.has_previous,
-                start_cursor=page.cursors[0] if page.cursors else None,
-                end_cursor=page.cursors[-1] if page.cursors else None,
-            ),
-            count=count,
-        ),
-    )
+    return Paged(nodes, page, count)

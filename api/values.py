@@ -1,7 +1,8 @@
 """Values that many types share, with their inputs: money, rates, addresses."""
 
 from decimal import Decimal
-from typing import Self
+from functools import lru_cache
+from typing import Final, Self
 
 import strawberry
 
@@ -22,6 +23,9 @@ from domain.money import Money as MoneyValue
 
 _MOST_INT = 2**31 - 1
 
+MOST_AMOUNTS: Final = 10_000
+"""Kept ready: prices and totals come again and again."""
+
 strawberry.enum(Account, description="The accounts of the ledger.")
 
 
@@ -33,6 +37,7 @@ class Money:
     currency: CurrencyCode
 
     @classmethod
+    @lru_cache(MOST_AMOUNTS)
     def of(cls, minor: int, currency: str) -> Self:
         return cls(amount=decimal_of(minor, currency), currency=CurrencyCode(currency))
 

@@ -96,12 +96,24 @@ class Select:
 
 @dataclass(frozen=True)
 class Slice:
-    """Documents in reading order, each with its cursor."""
+    """Documents in reading order, each with its cursor (made when it is asked for)."""
 
     documents: list[Document]
-    cursors: list[str]
+    order: tuple[Sort, ...]
     has_next: bool
     has_previous: bool
+
+    @property
+    def cursors(self) -> list[str]:
+        return [cursor_of(self.order, document) for document in self.documents]
+
+    @property
+    def start_cursor(self) -> str | None:
+        return cursor_of(self.order, self.documents[0]) if self.documents else None
+
+    @property
+    def end_cursor(self) -> str | None:
+        return cursor_of(self.order, self.documents[-1]) if self.documents else None
 
 
 def select(
@@ -139,7 +151,7 @@ def slice_of(query: Select, found: Sequence[Document]) -> Slice:
         documents.reverse()
     return Slice(
         documents,
-        [cursor_of(query.order, document) for document in documents],
+        query.order,
         has_next=query.entered if query.backwards else more,
         has_previous=more if query.backwards else query.entered,
     )
