@@ -30,7 +30,7 @@ from graphql import (
 from api.cost import Cost, cost_of
 from api.errors import ApiError, ErrorCode, Refused
 from api.limits import check_root_fields, check_shape
-from api.plans import Plans
+from api.plans import Plans, Variables
 from infra.settings import Limits
 
 KEPT_DOCUMENTS: Final = 1_000
@@ -50,6 +50,7 @@ class Prepared:
     cost: Cost
     document: DocumentNode
     operation: OperationDefinitionNode
+    variables: Variables
     plans: Plans
 
     @property
@@ -161,6 +162,7 @@ class Documents:
             cost=cost_of(self._schema, operation, fragments),
             document=document,
             operation=operation,
+            variables=Variables(self._schema, operation),
             plans=Plans(self._schema, operation, fragments),
         )
 

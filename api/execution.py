@@ -27,7 +27,6 @@ from graphql import (
     GraphQLError,
     create_source_event_stream,
     execute_subscription_event,
-    get_variable_values,
 )
 from graphql import Executor as GraphQLExecutor
 from graphql.execution.values import VariableValues
@@ -209,12 +208,8 @@ class Executor:
 
     def _coerced(self, prepared: Prepared, variables: Mapping[str, Any]) -> VariableValues:
         """Raises `Refused`."""
-        values = get_variable_values(
-            self._schema,
-            prepared.operation.variable_definitions or (),
-            dict(variables),
-            max_errors=self._limits.errors,
-            hide_suggestions=not self._introspection,
+        values = prepared.variables.values(
+            variables, self._limits.errors, hide_suggestions=not self._introspection
         )
         if isinstance(values, list):
             raise Refused(values, ErrorCode.VALIDATION_FAILED)

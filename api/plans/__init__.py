@@ -3,5 +3,6 @@
 from api.plans.compiler import Plan
 from api.plans.plans import Plans
 from api.plans.running import Run
+from api.plans.variables import Variables
 
-__all__ = ["Plan", "Plans", "Run"]
+__all__ = ["Plan", "Plans", "Run", "Variables"]
