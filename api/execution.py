@@ -19,7 +19,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import suppress
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import strawberry
 from graphql import (
@@ -47,6 +47,10 @@ Answer: TypeAlias = dict[str, Any]
 Outcome: TypeAlias = tuple[Answer | None, Sequence[GraphQLError]]
 """Data and errors."""
 Execution: TypeAlias = GraphQLExecutor[Any]
+
+_COUNTED: Final = {
+    how: metrics.OPERATIONS.labels(how) for how in ("planned", "failed", "not covered")
+}
 
 
 class Context(Protocol):
@@ -134,15 +138,15 @@ class Executor:
         """By its plan, if there is one and nothing goes wrong; by graphql-core otherwise."""
         plan = prepared.plans.plan(values)
         if plan is None:
-            metrics.OPERATIONS.labels("not covered").inc()
+            _COUNTED["not covered"].inc()
             return await self._referred(self._start(prepared, variables, context))
         run = Run(plan, context, values)
         try:
             data = await run.data()
         except Exception:  # noqa: BLE001 whatever it is, graphql-core finds it again and tells it
-            metrics.OPERATIONS.labels("failed").inc()
+            _COUNTED["failed"].inc()
             return await self._referred(self._start(prepared, variables, context, run.replay))
-        metrics.OPERATIONS.labels("planned").inc()
+        _COUNTED["planned"].inc()
         return data, ()
 
     async def _referred(self, execution: Execution) -> Outcome:
