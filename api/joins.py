@@ -8,20 +8,29 @@ ordinary resolver.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeAlias
 
 import strawberry
 from strawberry.types.field import StrawberryField
 
-from api.context import Info
-from readmodels.projection import Projection
+Info: TypeAlias = strawberry.Info[Any, None]
 
 _JOIN: Final = "join"
 
 
+class ReadModel(Protocol):
+    """As much of a read model as a join knows (`readmodels.projection.Projection`); the context
+    loads the documents with its `load_many`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def view(self) -> type: ...
+
+
 @dataclass(frozen=True)
 class Join:
-    projection: Projection[Any]
+    projection: ReadModel
     key: Callable[[Any], str]
     pick: Callable[[Any], Any]
 
@@ -32,7 +41,7 @@ class Join:
         return self._loaded(parent, info)
 
     async def _loaded(self, parent: Any, info: Info) -> Any:
-        found = await info.context.load(self.projection, self.key(parent))
+        [found] = await info.context.load_many(self.projection, (self.key(parent),))
         return None if found is None else self.pick(found)
 
 
@@ -41,7 +50,7 @@ def itself(document: Any) -> Any:
 
 
 def joined(
-    projection: Projection[Any],
+    projection: ReadModel,
     key: Callable[[Any], str],
     pick: Callable[[Any], Any] = itself,
     description: str | None = None,
