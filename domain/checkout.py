@@ -85,10 +85,12 @@ def _from_catalogue(line: LineWanted, index: int, states: States) -> LineWanted:
         raise ProductUnknown(sku=line.sku, path=path)
     if product.discontinued:
         raise ProductIsDiscontinued(sku=line.sku, path=path)
-    return replace(
-        line,
+    return LineWanted(
+        sku=line.sku,
+        quantity=line.quantity,
         name=line.name or product.name,
         unit_price=line.unit_price or product.price,
+        discount=line.discount,
         tax=product.tax if line.tax is None else line.tax,
     )
 

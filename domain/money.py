@@ -121,7 +121,8 @@ def quantity_errors(quantity: int, *path: str, least: int = 1) -> list[DomainErr
 
 def text_errors(text: str, *path: str, most: int = 200) -> list[DomainError]:
     """Names and other short texts: something visible, not too long, no control characters."""
-    if text.strip() and len(text) <= most and not _CONTROL.search(text):
+    fine = text.isprintable() or not _CONTROL.search(text)  # what prints holds none; that is cheap
+    if fine and len(text) <= most and text.strip():
         return []
     return [TextInvalid(most=most, path=path)]
 
@@ -152,6 +153,11 @@ def gross(parts: list[tuple[int, int]]) -> int:
     return rounded(sum(net * (ONE + tax) for net, tax in parts), ONE * ONE)
 
 
+def net(parts: list[tuple[int, int]]) -> int:
+    """The same before tax, in minor units."""
+    return rounded(sum(exact for exact, _ in parts))
+
+
 def tax(parts: list[tuple[int, int]]) -> int:
     """The tax in `gross(parts)`: gross less rounded net, so that net + tax = gross."""
-    return gross(parts) - rounded(sum(net for net, _ in parts))
+    return gross(parts) - net(parts)

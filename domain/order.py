@@ -17,7 +17,7 @@ from typing import assert_never, get_args
 
 from domain.address import address_errors
 from domain.decider import Decider, DomainError, domain_error, message, refuse_if_any
-from domain.money import MOST_MINOR_UNITS, AmountOutOfRange, Money, gross, tax, text_errors
+from domain.money import MOST_MINOR_UNITS, AmountOutOfRange, Money, gross, net, text_errors
 from domain.order_line import LINE_ERRORS, Line, LineWanted, Progress, lines_at, priced
 from domain.order_messages import (
     CancelOrder,
@@ -185,7 +185,7 @@ def place(command: PlaceOrder, order: Order) -> list[Event]:
     )
     currency, lines = priced(command.lines)
     parts = [(line.net_exact, line.tax) for line in lines]
-    total = gross(parts)
+    total, untaxed = gross(parts), net(parts)
     if total > MOST_MINOR_UNITS:
         raise AmountOutOfRange(amount=total, currency=currency, path=("lines",))
     return [
@@ -194,8 +194,8 @@ def place(command: PlaceOrder, order: Order) -> list[Event]:
             customer_id=command.customer_id,
             currency=currency,
             lines=lines,
-            net=total - tax(parts),
-            tax=tax(parts),
+            net=untaxed,
+            tax=total - untaxed,
             total=total,
             deliver_to=command.deliver_to,
             region=command.region,

@@ -129,34 +129,35 @@ LINE_ERRORS: Final = (
 # -- what is ordered becomes lines
 
 
-def _price_errors(line: LineWanted, *path: str) -> list[DomainError]:
+def _price_errors(line: LineWanted) -> list[DomainError]:
     """The price of a piece, and of all pieces before discount, must be given and in bounds."""
     if line.unit_price is None:
-        return [LineIncomplete(sku=line.sku, path=path)]
-    errors = price_errors(line.unit_price, *path, "unitPrice")
+        return [LineIncomplete(sku=line.sku, path=())]
+    errors = price_errors(line.unit_price, "unitPrice")
     undiscounted = line.unit_price.amount * line.quantity
     if not errors and undiscounted > MOST_MINOR_UNITS:
-        return [AmountOutOfRange(amount=undiscounted, currency=line.unit_price.currency, path=path)]
+        return [AmountOutOfRange(amount=undiscounted, currency=line.unit_price.currency, path=())]
     return errors
 
 
-def _line_errors(line: LineWanted, *path: str) -> list[DomainError]:
-    return (
-        text_errors(line.sku, *path, "sku", most=64)
-        + (text_errors(line.name, *path, "name") if line.name else [])
-        + (quantity_errors(line.quantity, *path, "quantity") or _price_errors(line, *path))
-        + rate_errors(line.discount or 0, *path, "discount")
-        + rate_errors(line.tax or 0, *path, "taxRate")
+def _line_errors(line: LineWanted, number: int) -> list[DomainError]:
+    errors = (
+        text_errors(line.sku, "sku", most=64)
+        + (text_errors(line.name, "name") if line.name else [])
+        + (quantity_errors(line.quantity, "quantity") or _price_errors(line))
+        + (rate_errors(line.discount, "discount") if line.discount else [])
+        + (rate_errors(line.tax, "taxRate") if line.tax else [])
     )
+    for error in errors:
+        error.path = ("lines", str(number), *error.path)
+    return errors
 
 
 def priced(lines: tuple[LineWanted, ...]) -> tuple[str, tuple[Line, ...]]:
     """The currency and the numbered lines of an order; every line must be complete."""
     if not 1 <= len(lines) <= MOST_LINES:
         raise LineCountOutOfRange(lines=len(lines), most=MOST_LINES)
-    refuse_if_any(
-        error for i, line in enumerate(lines) for error in _line_errors(line, "lines", str(i))
-    )
+    refuse_if_any(error for i, line in enumerate(lines) for error in _line_errors(line, i))
     prices = [line.unit_price for line in lines if line.unit_price is not None]
     currencies = {price.currency for price in prices}
     if len(currencies) > 1:

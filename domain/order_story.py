@@ -6,7 +6,7 @@ from typing import Any
 
 from domain.address import Address
 from domain.decider import message
-from domain.money import gross, rounded
+from domain.money import gross, net
 from domain.order import (
     OrderCancelled,
     OrderLinesDispatched,
@@ -54,7 +54,7 @@ class Story:
         """Gross and net of these lines together, rounded once."""
         lines = [self.lines[number - 1] for number in numbers]
         exact = [(line.net_exact, line.tax) for line in lines]
-        return gross(exact), rounded(sum(net for net, _ in exact))
+        return gross(exact), net(exact)
 
     def difference(self, before: tuple[int, ...], more: tuple[int, ...]) -> tuple[int, int]:
         """Gross and net that `more` lines add to those `before`."""

@@ -21,6 +21,9 @@ from infra.snapshots import FOLDED, GROWN, Versioned, decider_of, load_states
 MOST_REMEMBERED: Final = 50_000
 """States kept in memory; the least recently used goes first."""
 
+NOTHING: Final = Versioned(state=None, version=0)
+"""Of what names no kind of aggregate."""
+
 
 class Aggregates:
     """The remembered states, by stream."""
@@ -34,14 +37,17 @@ class Aggregates:
     ) -> None:
         self._log = log
         self._deciders = {decider.category: decider for decider in deciders}
+        self._initial = {
+            category: Versioned(state=decider.initial, version=0)
+            for category, decider in self._deciders.items()
+        }
         self._kept: OrderedDict[str, Versioned] = OrderedDict()
         self._save = save
         self._most = most
 
     def before(self, stream: str) -> Versioned:
         """The state of a stream before its first event."""
-        decider = decider_of(stream, self._deciders)
-        return Versioned(state=decider.initial if decider else None, version=0)
+        return self._initial.get(stream.partition("-")[0], NOTHING)
 
     def evolved(self, stream: str, before: Versioned, events: Sequence[Any]) -> Versioned:
         """The state after new events, each of a version of its own."""
@@ -50,7 +56,8 @@ class Aggregates:
     def _at(self, version: int, stream: str, before: Versioned, events: Iterable[Any]) -> Versioned:
         decider = decider_of(stream, self._deciders)
         assert decider is not None, "something has happened to it"
-        return replace(before, state=decider.fold(events, before.state), version=version)
+        state = decider.fold(events, before.state)
+        return Versioned(state=state, version=version, snapshot=before.snapshot)
 
     def get(self, stream: str) -> Versioned | None:
         """The remembered state, if there is one."""

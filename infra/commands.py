@@ -1,7 +1,6 @@
 """The one command handler: decide, then commit in groups.
 
-1. Whatever waits is one group and one transaction; a command alone waits for nobody. While a group
-   is written, the next one is decided, as if that succeeds: where it does not, it is done again.
+1. Whatever waits is one group and one transaction; a command alone waits for nobody.
 2. Within a group commands are decided one after the other in memory, each on the result of the
    one before, so that a hot stream costs no conflicts.
 3. A decision holds as of the position it is committed at: when others have appended meanwhile,
@@ -21,9 +20,9 @@ from domain.decider import Decider, DomainError, Joint
 from infra import metrics
 from infra.aggregates import Aggregates
 from infra.answers import Accepted, Answer, AnswerCodec, Request, repeated
-from infra.deciding import Decisions, Group
+from infra.deciding import Decisions
 from infra.log import Behind, CommandSeen, Head, Log, VersionTaken
-from infra.mongo import Document, Unavailable
+from infra.mongo import Unavailable
 from infra.snapshots import SnapshotWriter
 from infra.together import Together
 
@@ -33,19 +32,14 @@ FAR_BEHIND: Final = 10_000
 """Events of others beyond which it is cheaper to forget than to follow."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Waiting:
+    """A command, and who has asked for it: whoever asks has a future of its own, which may go."""
+
     request: Request
     identity: str
-    answer: asyncio.Future[Answer]
-
-
-@dataclass(eq=False)
-class _Ahead:
-    """A group that was decided while the one before it was being written."""
-
-    waiting: list[_Waiting]
-    decided: Group
+    callers: list[asyncio.Future[Answer]]
+    answered: bool = False
 
 
 class CommandHandler:
@@ -69,7 +63,6 @@ class CommandHandler:
         self._wake = asyncio.Event()
         self._in_flight: dict[str, _Waiting] = {}
         self._head: Head | None = None
-        self._ahead: _Ahead | None = None
         self._stopped = False
         self._repeats = False
         """Whether the last group held repeats: then the next one may, and is looked up first."""
@@ -79,17 +72,18 @@ class CommandHandler:
 
         Cancelling the caller does not cancel the command: sent again, it answers the same.
         """
-        identity = request.identity()
+        identity, answer = request.identity(), asyncio.get_running_loop().create_future()
         same = self._in_flight.get(request.command_id)
         if same is not None:
-            return repeated(await asyncio.shield(same.answer), same=same.identity == identity)
+            same.callers.append(answer)
+            return repeated(await answer, same=same.identity == identity)
         if self._stopped:
             raise Unavailable("the server is stopping")
-        waiting = _Waiting(request, identity, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(request, identity, [answer])
         self._in_flight[request.command_id] = waiting
         self._queue.append(waiting)
         self._wake.set()
-        return await asyncio.shield(waiting.answer)
+        return await answer
 
     async def recorded(self, command_id: str) -> Answer | None:
         """The answer that was given under this id; None where there is none yet."""
@@ -103,12 +97,11 @@ class CommandHandler:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                while self._ahead or self._queue:
-                    ahead, self._ahead = self._ahead, None
-                    group = ahead.waiting if ahead else self._next_group()
+                while self._queue:
+                    group = self._next_group()
                     metrics.GROUP_SIZE.observe(len(group))
                     with metrics.COMMIT_SECONDS.time():
-                        await _finished(self._commit(group, ahead.decided if ahead else None))
+                        await _finished(self._commit(group))
         finally:
             writing.cancel()
             self._stopped = True
@@ -124,12 +117,12 @@ class CommandHandler:
     def _next_group(self) -> list[_Waiting]:
         return [self._queue.popleft() for _ in range(min(MOST_IN_GROUP, len(self._queue)))]
 
-    async def _commit(self, group: list[_Waiting], decided: Group | None = None) -> None:
+    async def _commit(self, group: list[_Waiting]) -> None:
         attempt = 0
         try:
-            while not await self._attempt(group, decided, trusting=attempt == 0):
-                attempt, decided = attempt + 1, None
-                group = [waiting for waiting in group if not waiting.answer.done()]
+            while not await self._attempt(group, trusting=attempt == 0):
+                attempt += 1
+                group = [waiting for waiting in group if not waiting.answered]
                 if attempt == ATTEMPTS:
                     raise Unavailable("other writers were faster, again and again")  # noqa: TRY301 told to all below
                 await asyncio.sleep(random.random() * min(attempt, 10) / 1000)  # noqa: S311 fairness, not secrecy
@@ -146,25 +139,20 @@ class CommandHandler:
             else:
                 await self._commit([waiting])
 
-    async def _attempt(
-        self, group: list[_Waiting], decided: Group | None, *, trusting: bool
-    ) -> bool:
-        """Decide, unless that is done, and append; False when it has to be done again on newer
-        facts."""
+    async def _attempt(self, group: list[_Waiting], *, trusting: bool) -> bool:
+        """Decide and append; False when it has to be done again on newer facts."""
         if self._repeats:
-            group, decided = await self._not_seen(group), None
+            group = await self._not_seen(group)
         if not group:
             return True
         if self._head is None:
             self._head = await self._log.head()
-        if decided is None or decided.head.position != self._head.position:
-            requests = [waiting.request for waiting in group]
-            decided = await self._decisions.decide(requests, self._head, trusting=trusting)
-        decided.head = self._head
+        requests = [waiting.request for waiting in group]
+        decided = await self._decisions.decide(requests, self._head, trusting=trusting)
         answers = decided.answers
         records = [self._codec.record(w.identity, a) for w, a in zip(group, answers, strict=True)]
         try:
-            self._head = await self._appended(decided, records)
+            self._head = await self._log.append(decided.head, decided.events, records)
         except Behind:
             metrics.RETRIES.labels("behind").inc()
             await self._catch_up(decided.head)
@@ -182,39 +170,6 @@ class CommandHandler:
             self._settle(waiting, answer)
         _count(answers, len(decided.events), self._head.position)
         return True
-
-    async def _appended(self, decided: Group, records: Sequence[Document]) -> Head:
-        """Append, and decide what comes meanwhile."""
-        append = asyncio.create_task(self._log.append(decided.head, decided.events, records))
-        append.add_done_callback(lambda _: self._wake.set())
-        if self._ahead:  # those of a failed group are tried one by one: it comes later
-            self._put_back(self._ahead)
-        self._ahead, ahead = None, _Ahead([], decided.next())
-        try:
-            while not append.done() and not self._repeats:
-                await self._wake.wait()
-                self._wake.clear()
-                if self._queue and len(ahead.waiting) < MOST_IN_GROUP:
-                    more = self._next_group()
-                    ahead.waiting += more
-                    requests = [waiting.request for waiting in more]
-                    await self._decisions.add(requests, ahead.decided, trusting=True)
-        except Exception:  # noqa: BLE001 a command may fail in any way: it is decided again, and told
-            ahead.decided.answers.clear()
-        try:
-            head = await append
-        except BaseException:
-            self._put_back(ahead)
-            raise
-        if len(ahead.decided.answers) == len(ahead.waiting) > 0:
-            self._ahead = ahead
-        else:
-            self._put_back(ahead)
-        return head
-
-    def _put_back(self, ahead: _Ahead) -> None:
-        """Decide these again, before what has come since."""
-        self._queue.extendleft(reversed(ahead.waiting))
 
     async def _catch_up(self, known: Head) -> None:
         head = await self._log.head()
@@ -238,18 +193,20 @@ class CommandHandler:
                 same = record["identity"] == waiting.identity
                 self._settle(waiting, repeated(self._codec.recorded(record), same=same))
         self._repeats = bool(records)
-        return [waiting for waiting in group if not waiting.answer.done()]
+        return [waiting for waiting in group if not waiting.answered]
 
     def _settle(self, waiting: _Waiting, answer: Answer | Exception) -> None:
         if self._in_flight.get(waiting.request.command_id) is waiting:
             del self._in_flight[waiting.request.command_id]
-        if waiting.answer.done():
-            return
-        if isinstance(answer, Exception):
-            waiting.answer.set_exception(answer)
-            waiting.answer.exception()  # it counts as seen even when the caller has gone
-        else:
-            waiting.answer.set_result(answer)
+        waiting.answered = True
+        for caller in waiting.callers:
+            if caller.done():
+                continue  # it has gone
+            if isinstance(answer, Exception):
+                caller.set_exception(answer)
+                caller.exception()  # it counts as seen even when the caller goes now
+            else:
+                caller.set_result(answer)
 
 
 def _count(answers: Sequence[Answer], events: int, position: int) -> None:

@@ -40,15 +40,9 @@ class Group:
         """Of the last event so far."""
         return self.head.position + len(self.events)
 
-    def put(self, known: dict[str, Versioned]) -> None:
-        self.known.update(known)
-        self.states.update((stream, found.state) for stream, found in known.items())
-
-    def next(self) -> "Group":
-        """An empty group on top of this one, as if it were committed."""
-        following = Group(Head(position=self.position, hash=b""))
-        following.put(self.changed)
-        return following
+    def put(self, stream: str, known: Versioned) -> None:
+        self.known[stream] = known
+        self.states[stream] = known.state
 
 
 class Decisions:
@@ -85,56 +79,69 @@ class Decisions:
         self, requests: Sequence[Request], group: Group, *, trusting: bool = False
     ) -> None:
         """Answer more requests, on the result of those before."""
-        if trusting:
-            group.put(self._new(requests, group))
-        await self._load(requests, group)
-        for request in requests:
-            streams = self._streams(request, group)
-            if any(stream not in group.known for stream in streams):
-                await self._load([request], group)  # an order placed in this group names more
-            group.answers.append(self._answer(request, streams[0], group))
+        places = await self._loaded(requests, group, trusting=trusting)
+        at = now()
+        for request, streams in zip(requests, places, strict=True):
+            if group.changed.keys().isdisjoint(streams):
+                own = streams[0]
+            else:  # what has changed in this group may name more: an order that was placed in it
+                own = (await self._loaded([request], group))[0][0]
+            group.answers.append(self._answer(request, own, group, at))
 
-    def _new(self, requests: Sequence[Request], group: Group) -> dict[str, Versioned]:
-        """The streams that are named after their commands, as they are before they begin."""
-        own = ((self._streams(request, group)[0], request.command_id) for request in requests)
-        return {
-            stream: self._aggregates.get(stream) or self._aggregates.before(stream)
-            for stream, command_id in own
-            if stream not in group.known and stream.endswith(f"-{command_id}")
-        }
+    async def _loaded(
+        self, requests: Sequence[Request], group: Group, *, trusting: bool = False
+    ) -> list[tuple[str, ...]]:
+        """The streams of each request, once the group knows them all."""
+        states = States(group.states)
+        while True:
+            missing: dict[str, None] = {}
+            places = [self._streams(r, group, states, missing, trusting=trusting) for r in requests]
+            if not missing:
+                return places
+            for stream, loaded in (await self._aggregates.load(list(missing))).items():
+                group.put(stream, loaded)
 
-    async def _load(self, requests: Sequence[Request], group: Group) -> None:
-        while missing := self._missing(requests, group):
-            group.put(await self._aggregates.load(list(missing)))
+    def _streams(
+        self,
+        request: Request,
+        group: Group,
+        states: States,
+        missing: dict[str, None],
+        *,
+        trusting: bool,
+    ) -> tuple[str, ...]:
+        """The streams of a command so far, its own first. Those that neither the group nor the
+        memory knows are `missing`: once they are loaded, it is asked again."""
+        while True:
+            streams = self._named(request.command, states)
+            new = [stream for stream in streams if stream not in group.known]
+            lacking = False
+            for stream in new:
+                known = self._aggregates.get(stream)
+                if known is not None:
+                    group.put(stream, known)
+                elif trusting and _begins(stream, streams, request):
+                    group.put(stream, self._aggregates.before(stream))
+                else:
+                    missing[stream] = None
+                    lacking = True
+            if lacking or not new:
+                return streams
 
-    def _missing(self, requests: Sequence[Request], group: Group) -> dict[str, None]:
-        """The streams that neither the group nor the memory knows; what the memory knows is put."""
-        missing: dict[str, None] = {}
-        for request in requests:
-            while new := [s for s in self._streams(request, group) if s not in group.known]:
-                found = {s: known for s in new if (known := self._aggregates.get(s))}
-                group.put(found)
-                if len(found) < len(new):
-                    missing.update((s, None) for s in new if s not in found)
-                    break  # once they are loaded, it is asked again
-        return missing
-
-    def _streams(self, request: Request, group: Group) -> tuple[str, ...]:
-        """The streams of a command so far; the first one is its own."""
-        command = request.command
+    def _named(self, command: Any, states: States) -> tuple[str, ...]:
         joint = self._joint.get(type(command))
         if joint is None:
             return (self._single[type(command)].stream_of(command),)
-        return tuple(joint.streams(command, States(group.states)))
+        return tuple(joint.streams(command, states))
 
-    def _answer(self, request: Request, own: str, group: Group) -> Answer:
+    def _answer(self, request: Request, own: str, group: Group, at: datetime) -> Answer:
         try:
             changes = self._changes(request, own, group)
         except (DomainError, DomainErrors) as refusal:
             return Rejected(
                 command_id=request.command_id, errors=refusal.errors, position=group.position
             )
-        self._add(request, changes, group)
+        self._add(request, changes, group, at)
         return Accepted(
             command_id=request.command_id,
             stream=own,
@@ -156,24 +163,26 @@ class Decisions:
             raise VersionConflict(stream=own, expected=request.expected_version, actual=actual)
         return changes
 
-    def _add(self, request: Request, changes: dict[str, list[Any]], group: Group) -> None:
-        at, index = now(), count()
+    def _add(
+        self, request: Request, changes: dict[str, list[Any]], group: Group, at: datetime
+    ) -> None:
+        index = count()
         for stream, events in changes.items():
             if not events:
                 continue
             before = group.known[stream]
-            group.events += [
-                NewEvent(
-                    event=event,
-                    stream=stream,
-                    version=version,
-                    meta=_meta(request, next(index), at),
-                )
-                for version, event in enumerate(events, start=before.version + 1)
-            ]
-            evolved = {stream: self._aggregates.evolved(stream, before, events)}
-            group.put(evolved)
-            group.changed.update(evolved)
+            for version, event in enumerate(events, start=before.version + 1):
+                meta = _meta(request, next(index), at)
+                new = NewEvent(event=event, stream=stream, version=version, meta=meta)
+                group.events.append(new)
+            after = self._aggregates.evolved(stream, before, events)
+            group.put(stream, after)
+            group.changed[stream] = after
+
+
+def _begins(stream: str, streams: Sequence[str], request: Request) -> bool:
+    """Whether the stream is named after its command: then only a repeat could have begun it."""
+    return stream is streams[0] and stream.endswith(f"-{request.command_id}")
 
 
 def _meta(request: Request, index: int, at: datetime) -> Meta:

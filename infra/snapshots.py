@@ -6,7 +6,9 @@
    log up to there, so a snapshot of another history (a log restored or changed) is not used.
 3. Nor is one of another shape of the state, or of another `state_version` of the decider.
 4. It is written in the background, never in the way of a command; one that is lost is no loss.
-5. A short stream costs no look for a snapshot: a few events are read first, and mostly are all.
+5. A short stream costs no look for a snapshot: its newest few events are read first, and mostly are
+   all. Of a long one they mostly reach back to its snapshot. Where many streams are loaded at once,
+   a call more is shared by all: their snapshots are read first.
 """
 
 import asyncio
@@ -36,6 +38,10 @@ SNAPSHOTS: Final = "snapshots"
 FEW: Final = 12
 """Events of a stream that are read before it is asked for a snapshot. That question is a call of
 its own, which costs as much as reading some twenty events: most streams never have that many."""
+
+MANY: Final = 8
+"""Streams from which on their snapshots are asked for first: of long ones, a few events of each
+would be read in vain."""
 
 FOLDED: Final = 32
 """Events after its snapshot that a loaded stream had, for a new one to be written: reading and
@@ -122,11 +128,7 @@ def load_states(
     has no state and no events."""
     found = {stream: Versioned(state=None, version=0) for stream in streams}
     known = {s: decider for s in found if (decider := decider_of(s, deciders))}
-    begun: dict[str, Versioned] = {}
-    few = FEW * len(known)
-    documents = _events(db, [{"stream": {"$in": list(known)}}], few)
-    if few and len(documents) == few:
-        begun, documents = _from_snapshots(db, deciders, list(known))
+    begun, documents = _begun(db, deciders, list(known))
     by_stream = _by_stream(documents)
     for stream, decider in known.items():
         start = begun.get(stream, Versioned(state=decider.initial, version=0))
@@ -134,18 +136,27 @@ def load_states(
     return found
 
 
-def _from_snapshots(
+def _begun(
     db: SyncDatabase, deciders: Deciders, streams: Sequence[str]
 ) -> tuple[dict[str, Versioned], list[Document]]:
-    """The states to begin from, and the events after each of them; all events of the others."""
+    """The states to begin from, and at least the events after each of them; all events of the
+    others."""
+    newest: list[Document] = []
+    few = FEW * len(streams)
+    if len(streams) < MANY:
+        newest = _newest(db, streams, few)
+        if len(newest) < few or not few:
+            return {}, newest
     rows = {row["_id"]: row for row in db[SNAPSHOTS].find({"_id": {"$in": streams}})}
     begun = {s: state for s, row in rows.items() if (state := usable(row, deciders))}
-    documents = _events(db, _from(begun, streams), 0)
+    if len(streams) == 1 and any(_is_of(rows[s], event) for s in begun for event in newest):
+        return begun, newest
+    documents = _events(db, _from(begun, streams))
     first = {stream: own[0] for stream, own in _by_stream(documents).items()}
     strange = [s for s in begun if not _is_of(rows[s], first.get(s))]
     if strange:
         begun = {s: state for s, state in begun.items() if s not in strange}
-        documents = _events(db, _from(begun, streams), 0)
+        documents = _events(db, _from(begun, streams))
     return begun, documents
 
 
@@ -162,9 +173,15 @@ def _is_of(row: Document, event: Document | None) -> bool:
     return event is not None and (event["version"], event.get("hash")) == wanted
 
 
-def _events(db: SyncDatabase, places: Sequence[Document], limit: int) -> list[Document]:
-    in_order = [("stream", 1), ("version", 1)]
-    return list(db[EVENTS].find({"$or": places}, sort=in_order, limit=limit))
+def _events(db: SyncDatabase, places: Sequence[Document]) -> list[Document]:
+    return list(db[EVENTS].find({"$or": places}, sort=[("stream", 1), ("version", 1)]))
+
+
+def _newest(db: SyncDatabase, streams: Sequence[str], limit: int) -> list[Document]:
+    """The events of these streams in the same order; no more than the last `limit` of them."""
+    backwards = [("stream", -1), ("version", -1)]
+    found = db[EVENTS].find({"stream": {"$in": streams}}, sort=backwards, limit=limit)
+    return list(found)[::-1]
 
 
 def _by_stream(documents: Iterable[Document]) -> dict[str, list[Document]]:
@@ -219,7 +236,7 @@ class SnapshotWriter:
 
     def _write(self, states: Mapping[str, Versioned], db: SyncDatabase) -> None:
         places = [{"stream": s, "version": state.version} for s, state in states.items()]
-        hashes = {event["stream"]: event["hash"] for event in _events(db, places, 0)}
+        hashes = {event["stream"]: event["hash"] for event in _events(db, places)}
         rows = [
             {"_id": s, "version": states[s].version, "hash": digest, **stored}
             for s, digest in hashes.items()

@@ -255,7 +255,7 @@ async def test_a_command_that_breaks_breaks_alone(
     assert handler.waiting == 0
 
 
-# -- deciding ahead
+# -- what comes while a group is written
 
 
 class SlowLog(Log):
@@ -276,8 +276,8 @@ class SlowLog(Log):
 
 
 @asynccontextmanager
-async def decided_ahead(log: Log) -> AsyncIterator[tuple[SlowLog, list[asyncio.Task[Any]]]]:
-    """Marbles are being put while those who take them are decided already."""
+async def takers_waiting(log: Log) -> AsyncIterator[tuple[SlowLog, list[asyncio.Task[Any]]]]:
+    """Marbles are being put while those who take them wait already."""
     slow = SlowLog(log)
     handler = handler_on(slow)
     async with running(handler.run()):
@@ -293,8 +293,8 @@ async def decided_ahead(log: Log) -> AsyncIterator[tuple[SlowLog, list[asyncio.T
         yield slow, [put, *takers]
 
 
-async def test_what_comes_while_a_group_is_written_is_decided_on_top_of_it(log: Log) -> None:
-    async with decided_ahead(log) as (slow, sent):
+async def test_what_comes_while_a_group_is_written_is_one_group_on_top_of_it(log: Log) -> None:
+    async with takers_waiting(log) as (slow, sent):
         slow.may_write.set()
         answers = await asyncio.gather(*sent)
     assert [type(answer) for answer in answers] == [Accepted, Accepted, Rejected, Accepted]
@@ -302,9 +302,9 @@ async def test_what_comes_while_a_group_is_written_is_decided_on_top_of_it(log: 
     assert slow.sizes == [1, 2]
 
 
-async def test_what_was_decided_ahead_in_vain_is_decided_again(log: Log) -> None:
+async def test_what_waits_while_others_append_is_decided_on_what_they_did(log: Log) -> None:
     other = handler_on(log)
-    async with decided_ahead(log) as (slow, sent), running(other.run()):
+    async with takers_waiting(log) as (slow, sent), running(other.run()):
         await other.handle(asked(toy.Put(jar="a", marbles=7)))
         slow.may_write.set()
         answers = await asyncio.gather(*sent)
@@ -313,10 +313,10 @@ async def test_what_was_decided_ahead_in_vain_is_decided_again(log: Log) -> None
     assert slow.sizes[0] == 1
 
 
-async def test_a_group_that_fails_for_good_takes_nothing_along_that_was_decided_on_it(
+async def test_a_group_that_fails_for_good_takes_nothing_along_that_came_after_it(
     log: Log,
 ) -> None:
-    async with decided_ahead(log) as (slow, sent):
+    async with takers_waiting(log) as (slow, sent):
         slow.failures.append(Unavailable("just now"))
         slow.may_write.set()
         ended = await asyncio.gather(*sent, return_exceptions=True)

@@ -28,6 +28,7 @@ from infra.snapshots import (
     FEW,
     FOLDED,
     GROWN,
+    MANY,
     SNAPSHOTS,
     SnapshotWriter,
     Versioned,
@@ -129,6 +130,29 @@ async def test_a_short_stream_costs_one_call_and_a_new_one_too(
         states = await loaded(log, JAR, "jar-new")
         assert [state.version for state in states.values()] == [FEW - 1, 0]
         assert [sent["find"] for sent in seen.of("find")] == [EVENTS]
+
+
+async def test_a_long_stream_near_its_snapshot_costs_two_calls_and_many_do_not_cost_more(
+    seen: Seen, mongodb_uri: str, database_name: str
+) -> None:
+    async with open_mongo(mongodb_uri, database_name) as mongo:
+        log = await a_log(mongo)
+        await filled(log, "a", 100)
+        await saved(log, JAR)
+        handler = handler_on(log)
+        async with running(handler.run()):
+            for _ in range(FEW - 1):
+                await handler.handle(asked(toy.Put(jar="a")))
+        new = [f"jar-new-{number}" for number in range(MANY)]
+        seen.clear()
+        (alone,) = (await loaded(log, JAR)).values()
+        assert [sent["find"] for sent in seen.of("find")] == [EVENTS, SNAPSHOTS]
+        seen.clear()
+        states = await loaded(log, JAR, *new)
+        assert [sent["find"] for sent in seen.of("find")] == [SNAPSHOTS, EVENTS]
+    assert alone == states[JAR]
+    assert (alone.version, alone.state.marbles, alone.snapshot) == (99 + FEW, 99 + FEW, 100)
+    assert [states[stream].version for stream in new] == [0] * MANY
 
 
 async def test_streams_of_all_kinds_are_loaded_together(log: Log) -> None:
