@@ -15,6 +15,7 @@ from infra.garbage import collect_rarely
 from tests.bench.chaining import chaining
 from tests.bench.feeding import feeding
 from tests.bench.figures import Figure, table
+from tests.bench.listing import listing
 from tests.bench.loading import loading
 from tests.bench.place import Place
 from tests.bench.pushing import pushing
@@ -32,6 +33,7 @@ BENCHES: Final[dict[str, Bench]] = {
     "rebuild": rebuilding,
     "past": remembering,
     "http": serving,
+    "list": listing,
     "push": pushing,
     "chain": chaining,
     "load": loading,

@@ -13,11 +13,11 @@ import orjson
 _LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 
 
-def post(body: Any, token: str | None = None) -> bytes:
-    """A whole request."""
-    encoded = orjson.dumps(body)
+def post(body: Any, token: str | None = None, path: str = "/graphql") -> bytes:
+    """A whole request; bytes are sent as they are."""
+    encoded = body if isinstance(body, bytes) else orjson.dumps(body)
     lines = [
-        "POST /graphql HTTP/1.1",
+        f"POST {path} HTTP/1.1",
         "Host: 127.0.0.1",
         "Content-Type: application/json",
         f"Content-Length: {len(encoded)}",

@@ -58,7 +58,7 @@ async def append(place: Place) -> list[Figure]:
             unit="/s",
             other=inserted,
             against="Motor insert_one, 64 tasks",
-            least=2.5,
+            least=3,
         ),
         Figure(what="append, a command alone, p50", value=percentile(alone, 0.5) * 1e3, unit="ms"),
         Figure(
