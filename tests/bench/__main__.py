@@ -13,6 +13,7 @@ import uvloop
 from infra.embedded import embedded_mongod
 from infra.garbage import collect_rarely
 from tests.bench.chaining import chaining
+from tests.bench.crowding import crowding
 from tests.bench.feeding import feeding
 from tests.bench.figures import Figure, table
 from tests.bench.listing import listing
@@ -35,6 +36,7 @@ BENCHES: Final[dict[str, Bench]] = {
     "http": serving,
     "list": listing,
     "push": pushing,
+    "crowd": crowding,
     "chain": chaining,
     "load": loading,
     "relay": relaying,

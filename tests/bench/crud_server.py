@@ -286,7 +286,14 @@ def create_app(uri: str, database: str) -> Starlette:
 def serve(app: Starlette, port: int) -> None:
     """As both servers that Tidings is held against are run."""
     uvicorn.run(
-        app, port=port, loop="uvloop", http="httptools", log_level="warning", access_log=False
+        app,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        log_level="warning",
+        access_log=False,
     )
 
 

@@ -26,6 +26,10 @@ def post(body: Any, token: str | None = None, path: str = "/graphql") -> bytes:
     return "\r\n".join((*lines, "", "")).encode() + encoded
 
 
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+
+
 class Connection:
     """One connection with one request under way."""
 
