@@ -18,6 +18,7 @@ from tests.bench.feeding import feeding
 from tests.bench.figures import Figure, table
 from tests.bench.listing import listing
 from tests.bench.loading import loading
+from tests.bench.mixing import mixing
 from tests.bench.place import Place
 from tests.bench.pushing import pushing
 from tests.bench.relaying import relaying
@@ -37,6 +38,7 @@ BENCHES: Final[dict[str, Bench]] = {
     "list": listing,
     "push": pushing,
     "crowd": crowding,
+    "mix": mixing,
     "chain": chaining,
     "load": loading,
     "relay": relaying,

@@ -84,8 +84,8 @@ async def lists(
     place: Place, ours: Server, other: Server, how: str, least: float | None
 ) -> list[Figure]:
     signed = token(place)
-    our_cursors = await cursors(ours, OUR_CURSORS, "edges", "cursor", signed)
-    crud_cursors = await cursors(other, CRUD_CURSORS, "nodes", "id")
+    our_cursors = await cursors(ours, OUR_CURSORS, ("edges", "cursor"), ORDERS, signed)
+    crud_cursors = await cursors(other, CRUD_CURSORS, ("nodes", "id"), ORDERS)
     return await compared(
         f"orders(first: {PAGE}){how}",
         least,
@@ -95,15 +95,16 @@ async def lists(
 
 
 async def cursors(
-    server: Server, query: str, items: str, name: str, signed: str | None = None
+    server: Server, query: str, path: tuple[str, str], most: int, signed: str | None = None
 ) -> list[str]:
-    """Of all orders that have a whole page behind them."""
+    """Of so many orders, without those that have no whole page behind them."""
+    items, name = path
     found: list[str] = []
-    while len(found) < ORDERS:
+    while len(found) < most:
         variables = {"first": STEP, "after": found[-1] if found else None}
         answer = await ask(server.port, post({"query": query, "variables": variables}, signed))
         page = [each[name] for each in answer["data"]["orders"][items]]
-        assert page, f"{len(found)} of {ORDERS} orders are listed"
+        assert page, f"{len(found)} of {most} orders are listed"
         found += page
     return found[:-PAGE]
 

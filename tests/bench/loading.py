@@ -1,4 +1,5 @@
-"""A command on an aggregate with a long history, whose state is not in memory."""
+"""A command on an aggregate whose state is not in memory: with a long history, and with one as
+aggregates have it that are in use."""
 
 import time
 from typing import Any, Final
@@ -18,6 +19,8 @@ SHORT: Final = 10
 COMMANDS: Final = 300
 WITHOUT: Final = 20
 """Commands that fold all of the long history."""
+USED: Final = 100
+"""Events of an aggregate in use, and how many such aggregates there are."""
 
 
 async def loading(place: Place) -> list[Figure]:
@@ -32,6 +35,7 @@ async def loading(place: Place) -> list[Figure]:
         for _ in range(WITHOUT):
             await log.mongo.run(lambda db: db[SNAPSHOTS].drop())
             without.append(await cold(handler, long))
+        used = await in_use(log, handler)
     after_long, after_short = (percentile(times, 0.5) for times in zip(*pairs, strict=True))
     return [
         Figure(
@@ -49,7 +53,34 @@ async def loading(place: Place) -> list[Figure]:
             other=after_long * 1e3,
             against="with snapshots",
         ),
+        *used,
     ]
+
+
+async def in_use(log: Log, handler: CommandHandler) -> list[Figure]:
+    """Twice a command on each of many stock items, beside one on an item with a single event. The
+    first time there is nothing but the events; that leaves a snapshot for the second time."""
+    items = [await received(log, USED) for _ in range(USED)]
+    figures = []
+    for when, most in (("first time", None), ("second time", 1.2)):
+        new = [await received(log, 1) for _ in items]
+        pairs = [
+            (await cold(handler, item), await cold(handler, single))
+            for item, single in zip(items, new, strict=True)
+        ]
+        long, short = (percentile(times, 0.5) for times in zip(*pairs, strict=True))
+        what = f"a command after {USED} events, state not in memory, the {when}"
+        figures += [
+            Figure(
+                what=f"{what}, p50",
+                value=long * 1e3,
+                unit="ms",
+                other=short * 1e3,
+                against="after one event",
+            ),
+            Figure(what="the same, as a ratio", value=long / short, unit="x", most=most),
+        ]
+    return figures
 
 
 async def received(log: Log, deliveries: int) -> str:
