@@ -13,14 +13,13 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
+import uvicorn
 from motor.motor_asyncio import AsyncIOMotorClient
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
-
-from tests.bench.crud_server import serve
 
 
 def create_app(uri: str, database: str) -> Starlette:
@@ -60,6 +59,20 @@ def create_app(uri: str, database: str) -> Starlette:
         WebSocketRoute("/graphql", listen),
     ]
     return Starlette(lifespan=connected, routes=routes)
+
+
+def serve(app: Starlette, port: int) -> None:
+    """As the servers are run that Tidings is held against."""
+    uvicorn.run(
+        app,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        log_level="warning",
+        access_log=False,
+    )
 
 
 if __name__ == "__main__":

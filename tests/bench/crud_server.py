@@ -20,7 +20,6 @@ from uuid import uuid4
 
 import orjson
 import strawberry
-import uvicorn
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import IndexModel
 from starlette.applications import Starlette
@@ -30,6 +29,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.extensions import ParserCache, ValidationCache
+
+from tests.bench.bare_server import serve
 
 CENTS = Decimal(100)
 LARGEST_PAGE = 100
@@ -281,20 +282,6 @@ def create_app(uri: str, database: str) -> Starlette:
 
     routes = [Route("/graphql", graphql), WebSocketRoute("/graphql", graphql)]
     return Starlette(lifespan=connected, routes=routes)
-
-
-def serve(app: Starlette, port: int) -> None:
-    """As both servers that Tidings is held against are run."""
-    uvicorn.run(
-        app,
-        port=port,
-        loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
-        ws_per_message_deflate=False,
-        log_level="warning",
-        access_log=False,
-    )
 
 
 if __name__ == "__main__":

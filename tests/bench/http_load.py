@@ -68,7 +68,7 @@ class Load:
     connections: int
     requests: Iterator[bytes]
     marks: bytes
-    seconds: float = 2.0
+    seconds: float = 1.5
 
     async def rate(self) -> float:
         """Answers per second."""

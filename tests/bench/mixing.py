@@ -67,8 +67,8 @@ class Visitors:
     async def want(self, kind: str) -> None:
         """Until it is answered; for subscribers until the new one's socket is acknowledged."""
         if kind == SUBSCRIBE:
-            await self._leave()
             await self._subscribe()
+            await self._leave()
             return
         connection = await self._connections.get()
         answer = await connection.ask(next(self._requests[kind]))

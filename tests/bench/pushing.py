@@ -21,7 +21,7 @@ from tests.bench.sockets import Socket, subscribed
 
 SUBSCRIBERS: Final = 100
 A_SECOND: Final = 5
-COMMANDS: Final = 60
+COMMANDS: Final = 40
 WARM_UP: Final = 10
 SPREAD_OVER: Final = 10
 """Customers that the mixed subscribers, and the orders then, are spread over."""

@@ -19,7 +19,7 @@ from tests.bench.place import Place, accepted, handler_on
 from tests.bench.samples import order_document, orders, stock_moves
 
 TASKS: Final = 64
-SECONDS: Final = 2.0
+SECONDS: Final = 1.5
 
 
 async def at_once(work: Callable[[], Awaitable[Any]], tasks: int = TASKS) -> float:
