@@ -22,9 +22,9 @@ from tests.bench.serving import (
     READERS,
     WRITERS,
     Metered,
-    caught_up,
     compared,
     crud_order,
+    shown,
     token,
 )
 
@@ -61,9 +61,10 @@ async def listing(place: Place) -> list[Figure]:
             await fill(other)
             name = log.mongo.name
             async with tidings(place, name) as ours:
-                await caught_up(log)
+                await shown(place, log, ours)
                 figures = await lists(place, ours, other, "", 12)
             async with tidings(place, name, TIDINGS_DOCUMENTS_IN_MEMORY="0") as ours:
+                await shown(place, log, ours)
                 figures += await lists(place, ours, other, ", no documents in memory", None)
     return figures
 

@@ -22,7 +22,7 @@ from tests.bench.place import Place, accepted, handler_on, pieces
 from tests.bench.processes import Server, tidings
 from tests.bench.pushing import CHANGES
 from tests.bench.samples import CUSTOMERS, orders
-from tests.bench.serving import caught_up, order_query, our_orders, token
+from tests.bench.serving import caught_up, order_query, our_orders, shown, token
 from tests.bench.sockets import Socket, subscribed
 
 ORDERS: Final = 2_000
@@ -108,7 +108,7 @@ async def mixing(place: Place) -> list[Figure]:
             for piece in pieces(iter(listed), CONNECTIONS):
                 await asyncio.gather(*(accepted(handler, order) for order in piece))
         async with tidings(place, log.mongo.name) as server:
-            await caught_up(log)
+            await shown(place, log, server)
             ids = [order.order_id for order in listed]
             visitors = Visitors(server, token(place), await ready_made(place, server, ids))
             await visitors.come()

@@ -14,6 +14,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from api.auth import Role, dev_token
+from api.scalars import position_text
 from infra.log import Log
 from infra.rebuild import checkpoint
 from infra.settings import Settings
@@ -42,6 +43,9 @@ ORDER: Final = """query($id: ID!) {
     lines { sku name quantity unitPrice { amount currency } }
     deliverTo { street city postalCode country region }
   }
+}"""
+SHOWN: Final = """query($position: Position!) {
+  orders(first: 1, atLeast: $position) { nodes { id } }
 }"""
 
 
@@ -205,6 +209,14 @@ async def caught_up(log: Log) -> float:
     return time.perf_counter() - started
 
 
+async def shown(place: Place, log: Log, server: Server) -> None:
+    """Waits until everything is projected and the server's answers show it."""
+    await caught_up(log)
+    variables = {"position": position_text((await log.head()).position)}
+    answer = await ask(server.port, post({"query": SHOWN, "variables": variables}, token(place)))
+    assert "errors" not in answer, answer
+
+
 async def asking(place: Place, log: Log, ours: Server, other: Server) -> list[Figure]:
     orders, signed = our_orders(place), token(place)
     our_ids = [
@@ -215,7 +227,7 @@ async def asking(place: Place, log: Log, ours: Server, other: Server) -> list[Fi
         (await ask(other.port, crud_order()))["data"]["placeOrder"]["id"]
         for _ in range(READ_ORDERS)
     ]
-    await caught_up(log)
+    await shown(place, log, ours)
     ours_asked = Load(
         port=ours.port,
         connections=READERS,
