@@ -14,7 +14,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from api.auth import Role, dev_token
-from api.scalars import position_text
+from domain.recorded import position_text
 from infra.log import Log
 from infra.rebuild import checkpoint
 from infra.settings import Settings
