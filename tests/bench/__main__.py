@@ -13,9 +13,12 @@ import uvloop
 from infra.embedded import embedded_mongod
 from infra.garbage import collect_rarely
 from tests.bench.chaining import chaining
+from tests.bench.crowding import crowding
 from tests.bench.feeding import feeding
 from tests.bench.figures import Figure, table
+from tests.bench.listing import listing
 from tests.bench.loading import loading
+from tests.bench.mixing import mixing
 from tests.bench.place import Place
 from tests.bench.pushing import pushing
 from tests.bench.relaying import relaying
@@ -32,7 +35,10 @@ BENCHES: Final[dict[str, Bench]] = {
     "rebuild": rebuilding,
     "past": remembering,
     "http": serving,
+    "list": listing,
     "push": pushing,
+    "crowd": crowding,
+    "mix": mixing,
     "chain": chaining,
     "load": loading,
     "relay": relaying,

@@ -1,67 +1,48 @@
 """What Tidings is held against: orders as a plain CRUD program, built as its makers advise.
 
-Strawberry with the caches for parsing and validation on, Beanie documents, orjson, uvicorn on
-uvloop and httptools, acknowledged by majority and journal. No sign-in, no limits, no events.
+Strawberry with the caches for parsing and validation on, Motor with one round trip per operation
+and an index for each list, orjson, uvicorn on uvloop and httptools, acknowledged by majority and
+journal. Subscribers are told from memory, each through a queue of its own, over Strawberry's own
+websockets. No sign-in, no limits, no events.
 """
 
+import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 import orjson
 import strawberry
-import uvicorn
-from beanie import Document, init_beanie
 from motor.motor_asyncio import AsyncIOMotorClient
-from pydantic import BaseModel, Field
+from pymongo import IndexModel
 from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.extensions import ParserCache, ValidationCache
 
+from tests.bench.bare_server import serve
+
 CENTS = Decimal(100)
+LARGEST_PAGE = 100
+
+Document: TypeAlias = dict[str, Any]
+"""An order as it is stored, with amounts in minor units."""
 
 
 @strawberry.enum
 class OrderStatus(Enum):
     PLACED = "placed"
     CANCELLED = "cancelled"
-
-
-class LineDocument(BaseModel):
-    sku: str
-    name: str
-    quantity: int
-    unit_price: int
-
-
-class AddressDocument(BaseModel):
-    street: str
-    city: str
-    postal_code: str
-    country: str
-    region: str
-
-
-class OrderDocument(Document):
-    """Amounts in minor units."""
-
-    id: str = Field(default_factory=lambda: f"order-{uuid4()}")  # type: ignore[assignment]  # no ObjectId
-    customer_id: str
-    status: OrderStatus = OrderStatus.PLACED
-    placed_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
-    currency: str
-    total: int
-    lines: list[LineDocument]
-    deliver_to: AddressDocument
-
-    class Settings:
-        name = "orders"
 
 
 # -- types
@@ -103,22 +84,32 @@ class Order:
     deliver_to: Address
 
     @classmethod
-    def of(cls, order: OrderDocument) -> "Order":
+    def of(cls, order: Document) -> "Order":
+        currency = order["currency"]
         return cls(
-            id=strawberry.ID(order.id),
-            status=order.status,
-            total=Money.of(order.total, order.currency),
+            id=strawberry.ID(order["_id"]),
+            status=OrderStatus(order["status"]),
+            total=Money.of(order["total"], currency),
             lines=[
                 OrderLine(
-                    sku=line.sku,
-                    name=line.name,
-                    quantity=line.quantity,
-                    unit_price=Money.of(line.unit_price, order.currency),
+                    sku=line["sku"],
+                    name=line["name"],
+                    quantity=line["quantity"],
+                    unit_price=Money.of(line["unit_price"], currency),
                 )
-                for line in order.lines
+                for line in order["lines"]
             ],
-            deliver_to=Address(**order.deliver_to.model_dump()),
+            deliver_to=Address(**order["deliver_to"]),
         )
+
+
+@strawberry.type
+class OrderPage:
+    nodes: list[Order]
+
+    @strawberry.field(description="What to ask for `after`; null behind the last order.")
+    def end_cursor(self) -> str | None:
+        return self.nodes[-1].id if self.nodes else None
 
 
 @strawberry.input
@@ -145,68 +136,153 @@ class PlaceOrderInput:
     lines: list[OrderLineInput]
     deliver_to: AddressInput
 
-    def document(self) -> OrderDocument:
+    def document(self) -> Document:
         lines = [
-            LineDocument(
-                sku=line.sku,
-                name=f"Thing {line.sku}",
-                quantity=line.quantity,
-                unit_price=int(line.unit_price * CENTS),
-            )
+            {
+                "sku": line.sku,
+                "name": f"Thing {line.sku}",
+                "quantity": line.quantity,
+                "unit_price": int(line.unit_price * CENTS),
+            }
             for line in self.lines
         ]
-        return OrderDocument(
-            customer_id=self.customer_id,
-            currency="EUR",
-            total=sum(line.unit_price * line.quantity for line in lines),
-            lines=lines,
-            deliver_to=AddressDocument(**vars(self.deliver_to)),
-        )
+        return {
+            "_id": f"order-{uuid4()}",
+            "customer_id": self.customer_id,
+            "status": OrderStatus.PLACED.value,
+            "placed_at": datetime.now(UTC),
+            "currency": "EUR",
+            "total": sum(int(line.unit_price * CENTS) * line.quantity for line in self.lines),
+            "lines": lines,
+            "deliver_to": asdict(self.deliver_to),
+        }
+
+
+# -- subscribers
+
+
+class Feed:
+    """Tells subscribers of this process: each has a queue with the topic it asked for."""
+
+    def __init__(self) -> None:
+        self._queues: defaultdict[str, set[asyncio.Queue[Order]]] = defaultdict(set)
+
+    def tell(self, order: Order, *topics: str) -> None:
+        for topic in topics:
+            for queue in self._queues.get(topic, ()):
+                queue.put_nowait(order)
+
+    async def follow(self, topic: str) -> AsyncGenerator[Order, None]:
+        queue: asyncio.Queue[Order] = asyncio.Queue()
+        self._queues[topic].add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._queues[topic].discard(queue)
+            if not self._queues[topic]:
+                del self._queues[topic]
+
+
+EVERY_ORDER = "*"
 
 
 # -- operations
 
 
+@dataclass(frozen=True)
+class App:
+    """What resolvers work with."""
+
+    orders: Any
+    feed: Feed
+
+
+Info: TypeAlias = strawberry.Info[App, None]
+
+
 @strawberry.type
 class Query:
     @strawberry.field
-    async def order(self, id: strawberry.ID) -> Order | None:
-        found = await OrderDocument.get(id)
+    async def order(self, info: Info, id: strawberry.ID) -> Order | None:
+        found = await info.context.orders.find_one({"_id": id})
         return Order.of(found) if found else None
+
+    @strawberry.field
+    async def orders(
+        self,
+        info: Info,
+        first: int = 20,
+        after: str | None = None,
+        customer_id: strawberry.ID | None = None,
+    ) -> OrderPage:
+        where: Document = {"customer_id": customer_id} if customer_id else {}
+        if after is not None:
+            where["_id"] = {"$gt": after}
+        size = max(1, min(first, LARGEST_PAGE))
+        found = info.context.orders.find(where, sort=[("_id", 1)], limit=size)
+        return OrderPage(nodes=[Order.of(each) for each in await found.to_list(size)])
 
 
 @strawberry.type
 class Mutation:
     @strawberry.mutation
-    async def place_order(self, input: PlaceOrderInput) -> Order:
-        return Order.of(await input.document().insert())
+    async def place_order(self, info: Info, input: PlaceOrderInput) -> Order:
+        document = input.document()
+        await info.context.orders.insert_one(document)
+        order = Order.of(document)
+        info.context.feed.tell(order, order.id, document["customer_id"], EVERY_ORDER)
+        return order
 
 
-class OrjsonGraphQL(GraphQL[None, None]):
-    def encode_json(self, data: object) -> bytes:
-        return orjson.dumps(data)
+@strawberry.type
+class Subscription:
+    @strawberry.subscription
+    async def order_changed(
+        self, info: Info, id: strawberry.ID | None = None, customer_id: strawberry.ID | None = None
+    ) -> AsyncGenerator[Order, None]:
+        async for order in info.context.feed.follow(id or customer_id or EVERY_ORDER):
+            yield order
+
+
+class OrjsonGraphQL(GraphQL[App, None]):
+    """Text and not bytes: what is sent as bytes is not a text frame on a websocket."""
+
+    app: App
+
+    def encode_json(self, data: object) -> str:
+        return orjson.dumps(data).decode()
+
+    async def get_context(
+        self,
+        request: Request | WebSocket,  # noqa: ARG002  as the base class calls it
+        response: Response | WebSocket,  # noqa: ARG002
+    ) -> App:
+        """The same for all: requests differ in nothing that resolvers need."""
+        return self.app
 
 
 def create_app(uri: str, database: str) -> Starlette:
+    schema = strawberry.Schema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        extensions=[ParserCache, ValidationCache],
+    )
+    graphql = OrjsonGraphQL(schema)
+
     @asynccontextmanager
     async def connected(_: Any) -> AsyncIterator[None]:
         client: Any = AsyncIOMotorClient(uri, w="majority", journal=True)
-        await init_beanie(client[database], document_models=[OrderDocument])
+        orders = client[database]["orders"]
+        await orders.create_indexes([IndexModel([("customer_id", 1), ("_id", 1)])])
+        graphql.app = App(orders=orders, feed=Feed())
         yield
         client.close()
 
-    schema = strawberry.Schema(
-        query=Query, mutation=Mutation, extensions=[ParserCache, ValidationCache]
-    )
-    return Starlette(lifespan=connected, routes=[Route("/graphql", OrjsonGraphQL(schema))])
+    routes = [Route("/graphql", graphql), WebSocketRoute("/graphql", graphql)]
+    return Starlette(lifespan=connected, routes=routes)
 
 
 if __name__ == "__main__":
-    uvicorn.run(
-        create_app(sys.argv[1], sys.argv[2]),
-        port=int(sys.argv[3]),
-        loop="uvloop",
-        http="httptools",
-        log_level="warning",
-        access_log=False,
-    )
+    serve(create_app(sys.argv[1], sys.argv[2]), int(sys.argv[3]))

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-ROUNDS: Final = 5
+ROUNDS: Final = 3
 
 Work: TypeAlias = Callable[[], Awaitable[float]]
 

@@ -13,17 +13,21 @@ import orjson
 _LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 
 
-def post(body: Any, token: str | None = None) -> bytes:
-    """A whole request."""
-    encoded = orjson.dumps(body)
+def post(body: Any, token: str | None = None, path: str = "/graphql") -> bytes:
+    """A whole request; bytes are sent as they are."""
+    encoded = body if isinstance(body, bytes) else orjson.dumps(body)
     lines = [
-        "POST /graphql HTTP/1.1",
+        f"POST {path} HTTP/1.1",
         "Host: 127.0.0.1",
         "Content-Type: application/json",
         f"Content-Length: {len(encoded)}",
         *([f"Authorization: Bearer {token}"] if token else []),
     ]
     return "\r\n".join((*lines, "", "")).encode() + encoded
+
+
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
 
 
 class Connection:
@@ -64,7 +68,7 @@ class Load:
     connections: int
     requests: Iterator[bytes]
     marks: bytes
-    seconds: float = 2.0
+    seconds: float = 1.5
 
     async def rate(self) -> float:
         """Answers per second."""

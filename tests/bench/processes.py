@@ -58,8 +58,21 @@ async def tidings(place: Place, database: str, **settings: str) -> AsyncIterator
 
 @asynccontextmanager
 async def crud(place: Place, database: str) -> AsyncIterator[Server]:
+    async with _compared("crud_server", place, database) as server:
+        yield server
+
+
+@asynccontextmanager
+async def bare(place: Place, database: str) -> AsyncIterator[Server]:
+    async with _compared("bare_server", place, database) as server:
+        yield server
+
+
+@asynccontextmanager
+async def _compared(name: str, place: Place, database: str) -> AsyncIterator[Server]:
+    """One of the servers in this folder that Tidings is held against."""
     port = free_port()
-    arguments = ("tests.bench.crud_server", place.uri, database, str(port))
+    arguments = (f"tests.bench.{name}", place.uri, database, str(port))
     async with running(arguments, {}, port) as server:
         yield server
 

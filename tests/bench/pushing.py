@@ -21,7 +21,7 @@ from tests.bench.sockets import Socket, subscribed
 
 SUBSCRIBERS: Final = 100
 A_SECOND: Final = 5
-COMMANDS: Final = 60
+COMMANDS: Final = 40
 WARM_UP: Final = 10
 SPREAD_OVER: Final = 10
 """Customers that the mixed subscribers, and the orders then, are spread over."""
@@ -45,6 +45,15 @@ class Clock:
     def told(self, message: bytes) -> None:
         at = message.index(b'"order-') + len(b'"order-')
         self.seconds.append(time.perf_counter() - self.started[message[at : at + ID_CHARACTERS]])
+
+
+@dataclass(frozen=True)
+class Pace:
+    """So many orders a second, so many in all, of so many customers."""
+
+    a_second: int
+    commands: int
+    customers: int = 1
 
 
 async def pushing(place: Place) -> list[Figure]:
@@ -76,7 +85,7 @@ async def told(place: Place, server: Server, customers: int) -> list[float]:
     listening = [asyncio.create_task(listen(socket, clock)) for socket in sockets]
     await asyncio.sleep(1.0)  # a subscription is not acknowledged: it has begun by then
     with closing(await connected(server.port)) as connection:
-        await place_orders(connection, signed, clock, customers)
+        await place_orders(connection, signed, clock, Pace(A_SECOND, COMMANDS + WARM_UP, customers))
     await asyncio.sleep(1.0)
     for task in listening:
         task.cancel()
@@ -93,13 +102,13 @@ async def listen(socket: Socket, clock: Clock) -> None:
         clock.told(await socket.text())
 
 
-async def place_orders(connection: Connection, signed: str, clock: Clock, customers: int) -> None:
+async def place_orders(connection: Connection, signed: str, clock: Clock, pace: Pace) -> None:
     """At a steady pace, whatever the answers take."""
     begun = time.perf_counter()
-    for number in range(COMMANDS + WARM_UP):
-        await asyncio.sleep(max(0.0, begun + number / A_SECOND - time.perf_counter()))
+    for number in range(pace.commands):
+        await asyncio.sleep(max(0.0, begun + number / pace.a_second - time.perf_counter()))
         command = str(uuid4())
-        whose = {"customerId": CUSTOMERS[number % customers], "imported": True}
+        whose = {"customerId": CUSTOMERS[number % pace.customers], "imported": True}
         order = {"commandId": command, **wanted(), **whose}
         request = post({"query": OURS_PLACE, "variables": {"input": order}}, signed)
         clock.started[command.encode()] = time.perf_counter()

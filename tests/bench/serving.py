@@ -14,18 +14,21 @@ from typing import Any, Final
 from uuid import uuid4
 
 from api.auth import Role, dev_token
+from domain.recorded import position_text
 from infra.log import Log
 from infra.rebuild import checkpoint
 from infra.settings import Settings
 from tests.bench.figures import Figure, in_turns
 from tests.bench.http_load import Load, ask, post, varied
 from tests.bench.place import Place, handler_on
-from tests.bench.processes import Server, crud, tidings
+from tests.bench.processes import Server, bare, crud, tidings
 from tests.bench.samples import ADDRESS, CUSTOMERS, skus_of
 
 WRITERS: Final = 64
 READERS: Final = 16
 READ_ORDERS: Final = 500
+OF_BARE: Final = 0.9
+"""How much of what a bare handler does is wanted."""
 DUMMY: Final = "00000000-0000-4000-8000-000000000000"
 
 OURS_PLACE: Final = """mutation($input: PlaceOrderInput!) {
@@ -41,15 +44,22 @@ ORDER: Final = """query($id: ID!) {
     deliverTo { street city postalCode country region }
   }
 }"""
+SHOWN: Final = """query($position: Position!) {
+  orders(first: 1, atLeast: $position) { nodes { id } }
+}"""
 
 
 async def serving(place: Place) -> list[Figure]:
     async with place.log() as log, place.database() as plain:
         async with handler_on(log):
             """The catalogue is in the log."""
-        async with tidings(place, log.mongo.name) as ours, crud(place, plain) as other:
+        async with (
+            tidings(place, log.mongo.name) as ours,
+            crud(place, plain) as other,
+            bare(place, plain) as handler,
+        ):
             return [
-                *await placing(place, log, ours, other),
+                *await placing(place, log, ours, other, handler),
                 *await asking(place, log, ours, other),
                 Figure(what="memory of `tidings serve`", value=ours.megabytes(), unit="MB"),
                 Figure(what="memory of the CRUD server", value=other.megabytes(), unit="MB"),
@@ -90,11 +100,16 @@ def our_orders(place: Place) -> Iterator[bytes]:
     return varied(our_order(place), DUMMY.encode(), lambda: str(uuid4()).encode())
 
 
-def crud_order() -> bytes:
-    order = wanted()
+def priced(number: int = 0) -> dict[str, Any]:
+    """The order for servers without a catalogue."""
+    order = wanted(number)
     for line in order["lines"]:
         line["unitPrice"] = "19.99"
-    return post({"query": CRUD_PLACE, "variables": {"input": order}})
+    return order
+
+
+def crud_order(number: int = 0, **more: str) -> bytes:
+    return post({"query": CRUD_PLACE, "variables": {"input": {**priced(number), **more}}})
 
 
 # -- figures
@@ -125,51 +140,65 @@ class Metered:
         return self.seconds / self.answers * 1e6
 
 
-async def compared(what: str, ours: Metered, other: Metered) -> list[Figure]:
+CRUD: Final = "Strawberry + Motor, cached"
+BARE: Final = "Starlette + one Motor insert"
+
+
+async def compared(
+    what: str, least: float | None, ours: Metered, other: Metered, bare: Metered | None = None
+) -> list[Figure]:
     """Requests per second, and the CPU of the server process for one."""
-    answered, by_other = await in_turns(ours.rate, other.rate)
-    crud = "Strawberry + Beanie, cached"
+    rates = await in_turns(*(each.rate for each in (ours, other, bare) if each))
+    over_http = f"{what} over HTTP, {ours.load.connections} connections"
+    against: list[tuple[str, Metered, float | None]] = [(CRUD, other, least)]
+    if bare:
+        against.append((BARE, bare, OF_BARE))
     return [
-        Figure(
-            what=f"{what} over HTTP, {ours.load.connections} connections",
-            value=answered,
-            unit="/s",
-            other=by_other,
-            against=crud,
-            least=1.5,
-        ),
-        Figure(
-            what=f"{what}, CPU of the server",
-            value=ours.microseconds,
-            unit="µs",
-            other=other.microseconds,
-            against=crud,
-        ),
+        figure
+        for (name, server, least), rate in zip(against, rates[1:], strict=True)
+        for figure in (
+            Figure(
+                what=over_http,
+                value=rates[0],
+                unit="/s",
+                other=rate,
+                against=name,
+                least=least,
+            ),
+            Figure(
+                what=f"{what}, CPU of the server",
+                value=ours.microseconds,
+                unit="µs",
+                other=server.microseconds,
+                against=name,
+            ),
+        )
     ]
 
 
-async def placing(place: Place, log: Log, ours: Server, other: Server) -> list[Figure]:
+async def placing(
+    place: Place, log: Log, ours: Server, other: Server, handler: Server
+) -> list[Figure]:
     behind: list[float] = []
 
     async def settled() -> None:
         behind.append(await caught_up(log))
 
-    orders = Load(
-        port=ours.port,
-        connections=WRITERS,
-        requests=our_orders(place),
-        marks=b'"placeOrder":{"errors":[],"receipt":{',
+    def load(server: Server, requests: Iterator[bytes], marks: bytes) -> Load:
+        return Load(port=server.port, connections=WRITERS, requests=requests, marks=marks)
+
+    orders = load(ours, our_orders(place), b'"placeOrder":{"errors":[],"receipt":{')
+    documents = load(other, cycle([crud_order()]), b'"placeOrder":{"id":')
+    inserts = load(handler, cycle([post(priced())]), b'{"id":"order-')
+    figures = await compared(
+        "placeOrder",
+        2.5,
+        Metered(ours, orders, settled),
+        Metered(other, documents),
+        Metered(handler, inserts),
     )
-    documents = Load(
-        port=other.port,
-        connections=WRITERS,
-        requests=cycle([crud_order()]),
-        marks=b'"placeOrder":{"id":',
-    )
-    return [
-        *await compared("placeOrder", Metered(ours, orders, settled), Metered(other, documents)),
-        Figure(what="read models behind when it ends", value=median(behind) * 1e3, unit="ms"),
-    ]
+    late = median(behind) * 1e3
+    return [*figures, Figure(what="read models behind when it ends", value=late, unit="ms")]
 
 
 async def caught_up(log: Log) -> float:
@@ -178,6 +207,14 @@ async def caught_up(log: Log) -> float:
     while (await checkpoint(log)).position < head.position:  # noqa: ASYNC110  another process moves it
         await asyncio.sleep(0.005)
     return time.perf_counter() - started
+
+
+async def shown(place: Place, log: Log, server: Server) -> None:
+    """Waits until everything is projected and the server's answers show it."""
+    await caught_up(log)
+    variables = {"position": position_text((await log.head()).position)}
+    answer = await ask(server.port, post({"query": SHOWN, "variables": variables}, token(place)))
+    assert "errors" not in answer, answer
 
 
 async def asking(place: Place, log: Log, ours: Server, other: Server) -> list[Figure]:
@@ -190,7 +227,7 @@ async def asking(place: Place, log: Log, ours: Server, other: Server) -> list[Fi
         (await ask(other.port, crud_order()))["data"]["placeOrder"]["id"]
         for _ in range(READ_ORDERS)
     ]
-    await caught_up(log)
+    await shown(place, log, ours)
     ours_asked = Load(
         port=ours.port,
         connections=READERS,
@@ -203,7 +240,7 @@ async def asking(place: Place, log: Log, ours: Server, other: Server) -> list[Fi
         requests=cycle([post(order_query(order)) for order in crud_ids]),
         marks=b'"order":{"id":',
     )
-    return await compared("order(id)", Metered(ours, ours_asked), Metered(other, crud_asked))
+    return await compared("order(id)", 3, Metered(ours, ours_asked), Metered(other, crud_asked))
 
 
 def order_query(order: str) -> dict[str, Any]:

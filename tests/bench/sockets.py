@@ -33,14 +33,19 @@ class Socket:
         assert first == _TEXT, (first, text)
         return text
 
+    @property
+    def transport(self) -> asyncio.WriteTransport:
+        """For who reads by other means from now on."""
+        return self._writer.transport
+
     async def close(self) -> None:
         self._writer.close()
         with suppress(ConnectionError):
             await self._writer.wait_closed()
 
 
-async def subscribed(port: int, token: str, query: str, variables: dict[str, Any]) -> Socket:
-    """A socket with one subscription."""
+async def opened(port: int) -> Socket:
+    """A socket that has said nothing yet."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     lines = (
         "GET /graphql HTTP/1.1",
@@ -54,7 +59,12 @@ async def subscribed(port: int, token: str, query: str, variables: dict[str, Any
     writer.write("\r\n".join((*lines, "", "")).encode())
     head = await reader.readuntil(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 101 "), head
-    socket = Socket(reader, writer)
+    return Socket(reader, writer)
+
+
+async def subscribed(port: int, token: str, query: str, variables: dict[str, Any]) -> Socket:
+    """A socket with one subscription."""
+    socket = await opened(port)
     socket.send({"type": "connection_init", "payload": {"Authorization": f"Bearer {token}"}})
     acknowledged = await socket.text()
     assert b"connection_ack" in acknowledged, acknowledged
