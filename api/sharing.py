@@ -113,15 +113,17 @@ class Sharing:
         assert group.together is not None, "it has begun"
         member, kind = group.together.join(subscriber, cursor), cursor.kind
         try:
-            with SUBSCRIBERS.labels(kind).track_inprogress():
-                await member.left
-                if member.missed is not None:
-                    await subscriber.send(member.missed)
-                    SUBSCRIPTION_MESSAGES.inc()
+            try:
+                with SUBSCRIBERS.labels(kind).track_inprogress():
+                    await member.left
+                    if member.missed is not None:
+                        await subscriber.send(member.missed)
+                        SUBSCRIPTION_MESSAGES.inc()
+            finally:
+                await group.part(member)
             return member.following.take()
         finally:
             member.following.close()
-            await member.together.part(member)
 
     async def _payloads(self, asked: Asked, following: Following) -> AsyncGenerator[bytes, None]:
         executor = self._executor
@@ -186,14 +188,28 @@ class _Group:
                 async for payload in payloads:
                     await together.hand_out(payload)
                     if not together.members:
+                        self._dissolve(together)
                         return
         except Exception as fault:  # noqa: BLE001 each member raises it
             error = fault
         finally:
-            if self.together is together:
-                self.together = None
+            self._dissolve(together)
             for member in together.members:
                 member.release(error)
+
+    async def part(self, member: "_Member") -> None:
+        """When nobody is left with whom it was, waits until their source is closed."""
+        together = member.together
+        together.members.pop(member, None)
+        if not together.members:
+            self._dissolve(together)
+            together.task.cancel()
+            await asyncio.wait({together.task})
+
+    def _dissolve(self, together: "_Together") -> None:
+        """Nobody joins what is being closed."""
+        if self.together is together:
+            self.together = None
 
 
 class _Together:
@@ -214,13 +230,6 @@ class _Together:
         self.members[member] = None
         cursor.close()
         return member
-
-    async def part(self, member: "_Member") -> None:
-        """When nobody is left, waits until the source is closed."""
-        self.members.pop(member, None)
-        if not self.members:
-            self.task.cancel()
-            await asyncio.wait({self.task})
 
     async def hand_out(self, payload: bytes) -> None:
         position, taken = self.cursor.position, 0

@@ -123,7 +123,8 @@ def positions(told: Sequence[Change]) -> list[int]:
 
 
 async def test_events_from_now_on_are_told_in_order(opened: Opened) -> None:
-    await opened.put("a", "b")
+    before = await opened.put("a", "b")
+    await until(lambda: opened.changes._reads.position == before)
     async with collecting(opened.changes.follow("events")) as told:
         for _ in range(5):
             await opened.put("a", "b")
@@ -269,6 +270,18 @@ async def test_a_parked_document_is_no_change(
     at = await reads.snapshot(4)
     found = await contents(reads).changes(await log.read(2), at)
     assert [(change.key, change.position) for change in found] == [("b", 4)]
+
+
+async def test_whoever_takes_over_is_told_what_has_not_been_handed_out(opened: Opened) -> None:
+    """Of one event too: it may have changed two documents."""
+    cursor = await opened.changes.open("contents")
+    topics, window = frozenset((EVERYTHING,)), opened.changes._windows["contents"]
+    window.add([Change(key=key, position=7, topics=topics, value=None) for key in "abc"], 9)
+    assert (await anext(cursor)).key == "a"
+    other = cursor.fork()
+    for follower in (cursor, other):
+        assert [(await anext(follower)).key for _ in range(2)] == ["b", "c"]
+        follower.close()
 
 
 # -- slow ones, and many
