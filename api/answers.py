@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from api.auth import Principal
 from api.execution import Answer, Context, Executor, Prepared
+from infra.metrics import SUBSCRIPTION_EXECUTIONS, SUBSCRIPTION_MESSAGES
 
 OpenContext: TypeAlias = Callable[[Principal, str], AbstractAsyncContextManager[Context]]
 
@@ -27,4 +28,6 @@ async def answers(
             return
         async with aclosing(await executor.subscribe(prepared, variables, context)) as source:
             async for answer in source:
+                SUBSCRIPTION_EXECUTIONS.inc()
                 yield answer
+                SUBSCRIPTION_MESSAGES.inc()

@@ -15,7 +15,7 @@ from api.callbacks import PATH as CALLBACKS
 from api.drain import Drain
 from api.paying import open_payments
 from api.runtime import Runtime, open_runtime
-from api.web_server import WebServer, bind, until_signal, url_of
+from api.web_server import WebServer, WritableSockets, bind, until_signal, url_of
 from infra.settings import Settings
 
 
@@ -34,7 +34,7 @@ async def serve(settings: Settings, *, project: bool = True, announce: bool = Tr
                 uvicorn.Config(
                     app,
                     http="httptools",
-                    ws="websockets-sansio",
+                    ws=WritableSockets,
                     ws_max_size=settings.limits.message_bytes,
                     ws_per_message_deflate=False,  # its memory per socket outweighs small messages
                     log_level="warning",

@@ -5,7 +5,7 @@
 """
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -98,8 +98,12 @@ def _object(said: dict[str, Any], name: str) -> dict[str, Any]:
     return value or {}
 
 
-def next_(id: str, answer: dict[str, Any]) -> dict[str, Any]:
-    return {"id": id, "type": "next", "payload": answer}
+def next_head(id: str) -> bytes:
+    """What comes before the payload of an answer; `NEXT_TAIL` comes after it."""
+    return orjson.dumps({"id": id, "type": "next"})[:-1] + b',"payload":'
+
+
+NEXT_TAIL: Final = b"}"
 
 
 def errors(id: str, told: list[dict[str, Any]]) -> dict[str, Any]:

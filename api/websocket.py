@@ -14,9 +14,10 @@
 
 import asyncio
 import time
-from collections.abc import Collection
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -25,11 +26,12 @@ import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api import socket_messages
-from api.answers import OpenContext, answers
+from api.answers import OpenContext
 from api.auth import Authenticator, Principal
 from api.drain import Drain, wait_until
 from api.errors import ApiError, ErrorCode, answer_errors
-from api.execution import Answer, Executor
+from api.execution import Executor
+from api.sharing import Asked, Sharing
 from api.socket_messages import (
     SUBPROTOCOL,
     Complete,
@@ -57,6 +59,10 @@ class SocketEndpoint:
     drain: Drain
     allowed_origins: Collection[str] = ()
     stall_seconds: float = 30.0
+
+    @cached_property
+    def sharing(self) -> Sharing:
+        return Sharing(self.executor, self.open_context)
 
     async def serve(self, websocket: WebSocket) -> None:
         if not is_origin_allowed(websocket, self.allowed_origins):
@@ -107,6 +113,7 @@ class _Connection:
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._finishing: set[asyncio.Task[None]] = set()
         self._writing = asyncio.Lock()
+        self.write_text: Callable[[bytes], bool] = websocket.scope["extensions"]["text"]["write"]
 
     async def run(self) -> None:
         try:
@@ -232,12 +239,15 @@ class _Connection:
         if prepared.kind != "subscription":
             self._finish_before_drain()
         executor.check(prepared, asked.variables, principal)
-        opening = self._endpoint.open_context(principal, trace_id)
-        async with aclosing(answers(executor, prepared, asked.variables, opening)) as source:
-            async for answer in source:
-                await self._next(asked.id, answer, principal)
-                # A source that always has more must not keep the loop to itself.
-                await asyncio.sleep(0)
+        subscriber = _Subscriber(self, asked.id, principal)
+        if prepared.kind == "subscription":
+            await self._endpoint.sharing.tell(
+                Asked(prepared, asked.variables, principal, trace_id), subscriber
+            )
+            return
+        async with self._endpoint.open_context(principal, trace_id) as context:
+            answer = await executor.execute(prepared, asked.variables, context)
+            await subscriber.send(orjson.dumps(answer))
 
     def _finish_before_drain(self) -> None:
         this = asyncio.current_task()
@@ -245,21 +255,19 @@ class _Connection:
         self._finishing.add(this)
         this.add_done_callback(self._finishing.discard)
 
-    async def _next(self, id: str, answer: Answer, principal: Principal) -> None:
-        if time.time() >= principal.expires_at:
-            raise _Hangup(4403, "Forbidden")
-        await self._send(socket_messages.next_(id, answer))
-
     async def _refuse(self, id: str, error: Exception, trace_id: str) -> None:
         told = answer_errors([error], trace_id, self._endpoint.limits.errors)
         await self._send(socket_messages.errors(id, told))
 
     async def _send(self, message: dict[str, Any]) -> None:
-        text = orjson.dumps(message).decode()
+        await self.send_text(orjson.dumps(message))
+
+    async def send_text(self, text: bytes) -> None:
+        """Raises `_Gone` when the client does not take it."""
         async with self._writing:
             try:
                 async with asyncio.timeout(self._endpoint.stall_seconds):
-                    await self._websocket.send({"type": "websocket.send", "text": text})
+                    await self._websocket.send({"type": "websocket.send", "text": text.decode()})
             # RuntimeError is what Starlette and uvicorn say once the socket is closing.
             except (WebSocketDisconnect, RuntimeError, TimeoutError):
                 raise _Gone from None
@@ -268,6 +276,25 @@ class _Connection:
         with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._websocket.close(code, reason)
+
+
+class _Subscriber:
+    """The client's end of one operation."""
+
+    def __init__(self, connection: _Connection, id: str, principal: Principal) -> None:
+        self._connection, self._write = connection, connection.write_text
+        self._head = socket_messages.next_head(id)
+        self._expires_at = principal.expires_at
+
+    def take(self, payload: bytes) -> bool:
+        return time.time() < self._expires_at and self._write(
+            self._head + payload + socket_messages.NEXT_TAIL
+        )
+
+    async def send(self, payload: bytes) -> None:
+        if time.time() >= self._expires_at:
+            raise _Hangup(4403, "Forbidden")
+        await self._connection.send_text(self._head + payload + socket_messages.NEXT_TAIL)
 
 
 def bearer_token(payload: dict[str, Any], websocket: WebSocket) -> str | None:

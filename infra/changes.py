@@ -10,15 +10,13 @@
 
 import asyncio
 import logging
-from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from domain.decider import message
 from domain.recorded import Recorded
-from infra import metrics
+from infra import cursors
+from infra.cursors import Change, Cursor, Source, Window, open_cursor
 from infra.folding import Projection
 from infra.log import Log
 from infra.mongo import Unavailable
@@ -27,33 +25,7 @@ from infra.reads import BeingBuilt, Reads
 
 log = logging.getLogger("tidings.changes")
 
-WINDOW: Final = 5_000
-PAGE: Final = 100
 EVERYTHING: Final = "*"
-
-
-@message
-class Change:
-    """Something that a subscriber may be told: `value` as of `position`, for its topics."""
-
-    key: str
-    position: int
-    topics: frozenset[str]
-    value: Any
-
-
-class Source(Protocol):
-    """One kind of change: how it follows from events, and how it is read from the store."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def latest_wins(self) -> bool: ...
-    async def changes(self, events: Sequence[Recorded], at: Snapshot) -> list[Change]:
-        """What these events changed, by position."""
-
-    async def stored(self, topic: str, after: int, limit: int, at: Snapshot) -> list[Change]:
-        """Changes of a topic after a position, by position, at most `limit`."""
 
 
 class DocumentSource:
@@ -121,64 +93,12 @@ class EventSource:
         return [self._change(recorded) for recorded in events]
 
 
-class _Window:
-    """The newest changes of one kind: all those in (floor, upto]."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.subscribers = 0
-        self.floor = self.upto = 0
-        self._changes: list[Change] = []
-        self._waiting: dict[str, set[asyncio.Future[int]]] = defaultdict(set)
-
-    def needs(self, position: int) -> bool:
-        """Whether somebody watches, and it has not come that far."""
-        return bool(self.subscribers) and self.upto < position
-
-    def restart(self, position: int) -> None:
-        """Forget all; what follows begins after `position`."""
-        self._changes.clear()
-        self.floor = self.upto = position
-
-    def add(self, changes: list[Change], upto: int) -> None:
-        """Take in what happened up to a position, and wake those it concerns."""
-        before, self.upto = self.upto, max(self.upto, upto)
-        self._changes += changes
-        if (surplus := len(self._changes) - WINDOW) > 0:
-            self.floor = self._changes[surplus - 1].position
-            del self._changes[:surplus]
-        for topic in frozenset[str]().union(*(change.topics for change in changes)):
-            for waiter in self._waiting.pop(topic, ()):
-                if not waiter.done():
-                    waiter.set_result(before)
-
-    def after(self, cursor: int, topic: str) -> list[Change] | None:
-        """Changes of a topic after a position; None when they are no longer all here."""
-        if cursor < self.floor:
-            return None
-        first = bisect_right(self._changes, cursor, key=attrgetter("position"))
-        return [change for change in self._changes[first:] if topic in change.topics]
-
-    async def wait(self, topic: str) -> int:
-        """Wait for a change of the topic; answers with a position before it, after which nothing
-        of the topic has been missed."""
-        waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting[topic].add(waiter)
-        try:
-            return await waiter
-        finally:
-            if waiters := self._waiting.get(topic):
-                waiters.discard(waiter)
-                if not waiters:
-                    del self._waiting[topic]
-
-
 class Changes:
     """What changes, for all subscribers of this process; `run` must be running."""
 
     def __init__(self, log: Log, reads: Reads, sources: Iterable[Source]) -> None:
         self._log, self._reads = log, reads
-        self._windows = {source.kind: _Window(source) for source in sources}
+        self._windows = {source.kind: Window(source, reads) for source in sources}
         self._moved = asyncio.Event()
         reads.listen(lambda _: self._moved.set())
 
@@ -203,8 +123,8 @@ class Changes:
         """Bring the watched windows up to the snapshot, a window's worth of events at a time."""
         windows = list(self._windows.values())
         while watched := [w for w in windows if w.needs(at.position)]:
-            events = await self._log.read(min(w.upto for w in watched), at.position, WINDOW)
-            upto = events[-1].position if len(events) >= WINDOW else at.position
+            events = await self._log.read(min(w.upto for w in watched), at.position, cursors.WINDOW)
+            upto = events[-1].position if len(events) >= cursors.WINDOW else at.position
             for window in watched:
                 # a window that was opened while this was read begins at its own position
                 news = [event for event in events if event.position > window.upto]
@@ -213,48 +133,17 @@ class Changes:
                 except BeingBuilt:  # it waits where it is, until there are documents again
                     windows.remove(window)
 
+    async def open(self, kind: str, topic: str = EVERYTHING, after: int | None = None) -> Cursor:
+        """Along the changes of a topic after a position (from now on if None); `close` it."""
+        return await open_cursor(self._windows[kind], topic, after)
+
     async def follow(
         self, kind: str, topic: str = EVERYTHING, after: int | None = None
     ) -> AsyncGenerator[Change, None]:
         """Changes of a topic after a position (from now on if None), for ever."""
-        window = self._windows[kind]
-        now = (await self._reads.snapshot()).position
-        if not window.subscribers:
-            window.restart(max(now, self._reads.position))
-        window.subscribers += 1
-        metrics.SUBSCRIBERS.labels(kind).inc()
-        cursor = max(now, window.upto) if after is None else after
+        cursor = await self.open(kind, topic, after)
         try:
-            while True:
-                found = window.after(cursor, topic)
-                if found:
-                    reached = window.upto
-                elif found is None:
-                    found, reached = await self._stored(window.source, topic, cursor)
-                else:
-                    # nothing is awaited between the look and the wait: no wake-up is missed
-                    reached = await window.wait(topic)
-                for change in _latest(found) if window.source.latest_wins else found:
-                    yield change
-                cursor = max(cursor, reached)
+            async for change in cursor:
+                yield change
         finally:
-            window.subscribers -= 1
-            metrics.SUBSCRIBERS.labels(kind).dec()
-
-    async def _stored(self, source: Source, topic: str, cursor: int) -> tuple[list[Change], int]:
-        """What the store has after the cursor, and how far that reaches."""
-        at, limit = await self._reads.snapshot(), PAGE
-        while True:
-            found = await source.stored(topic, cursor, limit, at)
-            if len(found) < limit:
-                return found, at.position
-            # the page may end between two changes of one event: leave that one for the next
-            whole = [change for change in found if change.position < found[-1].position]
-            if whole:
-                return whole, whole[-1].position
-            limit *= 2
-
-
-def _latest(changes: list[Change]) -> list[Change]:
-    """The last change of each key, in order."""
-    return sorted({change.key: change for change in changes}.values(), key=attrgetter("position"))
+            cursor.close()

@@ -30,6 +30,12 @@ OPERATIONS: Final = Counter(
     "tidings_operations_total", "Queries and mutations; `planned` ran compiled", ["how"]
 )
 SUBSCRIBERS: Final = Gauge("tidings_subscribers", "Live subscriptions", ["kind"])
+SUBSCRIPTION_EXECUTIONS: Final = Counter(
+    "tidings_subscription_executions_total", "Changes executed and serialised for subscriptions"
+)
+SUBSCRIPTION_MESSAGES: Final = Counter(
+    "tidings_subscription_messages_total", "Answers handed to subscribers"
+)
 REACTED: Final = Counter("tidings_reacted_events_total", "Events told to a process", ["follower"])
 DEADLINES: Final = Counter("tidings_deadlines_total", "Deadlines that have passed", ["follower"])
 CARRIED: Final = Counter(

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from api.auth import Authenticator, Principal, Role
 from api.errors import ApiError, ErrorCode
 from api.execution import Executor
+from api.web_server import WritableSockets
 from infra.settings import Limits
 
 PATIENCE = 5.0
@@ -195,7 +196,7 @@ async def served(
         lifespan="off",
         log_config=None,
         access_log=False,
-        ws="websockets-sansio",
+        ws=WritableSockets,
         ws_max_size=message_bytes,
         timeout_graceful_shutdown=1,
     )

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.api.sockets import LIMITS, Live, close_code, heard, live, say, subscribe
+from tests.api.sockets import LIMITS, Live, close_code, cut, heard, live, say, subscribe
 
 GOOD = {"authorization": "Bearer good"}
 
@@ -202,6 +202,19 @@ async def test_subscriptions_tell_everything_then_complete(server: Live) -> None
         answers = [await heard(client) for _ in range(4)]
     assert [answer["type"] for answer in answers] == ["next", "next", "next", "complete"]
     assert [answer["payload"]["data"]["ticks"] for answer in answers[:3]] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("characters", [1, 10, 200, 70_000])
+async def test_answers_of_any_length_and_under_any_id(server: Live, characters: int) -> None:
+    """A frame says its length in one byte, three or nine."""
+    async with server.signed_in() as client:
+        name = 'a "quoted" \\ \u00e9 \u2028 id'
+        await subscribe(client, name, f"subscription {{ endless(characters: {characters}) }}")
+        for number in (1, 2):
+            answer = await heard(client)
+            assert (answer["id"], answer["type"]) == (name, "next")
+            assert answer["payload"]["data"]["endless"] == f"{number}:" + "x" * characters
+        cut(client)
 
 
 @pytest.mark.parametrize(

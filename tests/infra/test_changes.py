@@ -12,9 +12,10 @@ import pytest
 import pytest_asyncio
 
 from domain.recorded import Recorded
-from infra import changes as changes_module
-from infra.changes import EVERYTHING, Change, Changes, DocumentSource, EventSource, Source
+from infra import cursors
+from infra.changes import EVERYTHING, Changes, DocumentSource, EventSource
 from infra.commands import CommandHandler
+from infra.cursors import Change, Source
 from infra.folding import PARKED
 from infra.log import Log
 from infra.mongo import Unavailable
@@ -122,7 +123,8 @@ def positions(told: Sequence[Change]) -> list[int]:
 
 
 async def test_events_from_now_on_are_told_in_order(opened: Opened) -> None:
-    await opened.put("a", "b")
+    before = await opened.put("a", "b")
+    await until(lambda: opened.changes._reads.position == before)
     async with collecting(opened.changes.follow("events")) as told:
         for _ in range(5):
             await opened.put("a", "b")
@@ -187,8 +189,8 @@ async def test_after_a_position_nothing_is_missed_or_repeated(opened: Opened, af
 async def test_many_that_come_at_any_time_miss_nothing(
     log: Log, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes_module, "WINDOW", 40)
-    monkeypatch.setattr(changes_module, "PAGE", 7)
+    monkeypatch.setattr(cursors, "WINDOW", 40)
+    monkeypatch.setattr(cursors, "PAGE", 7)
     stop = asyncio.Event()
 
     async def commands() -> None:
@@ -242,7 +244,7 @@ async def test_a_page_never_ends_between_two_changes_of_one_event(
     log: Log, opened: Opened, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every event changes three tallies."""
-    monkeypatch.setattr(changes_module, "PAGE", 2)
+    monkeypatch.setattr(cursors, "PAGE", 2)
     tallies = DocumentSource(reads, toy.TALLIES, lambda _: (), lambda _: {}, latest_wins=False)
     changes = Changes(log, reads, (tallies,))
     await opened.put("a")
@@ -270,13 +272,25 @@ async def test_a_parked_document_is_no_change(
     assert [(change.key, change.position) for change in found] == [("b", 4)]
 
 
+async def test_whoever_takes_over_is_told_what_has_not_been_handed_out(opened: Opened) -> None:
+    """Of one event too: it may have changed two documents."""
+    cursor = await opened.changes.open("contents")
+    topics, window = frozenset((EVERYTHING,)), opened.changes._windows["contents"]
+    window.add([Change(key=key, position=7, topics=topics, value=None) for key in "abc"], 9)
+    assert (await anext(cursor)).key == "a"
+    other = cursor.fork()
+    for follower in (cursor, other):
+        assert [(await anext(follower)).key for _ in range(2)] == ["b", "c"]
+        follower.close()
+
+
 # -- slow ones, and many
 
 
 async def test_whoever_falls_behind_the_window_catches_up_from_the_store(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes_module, "WINDOW", 10)
+    monkeypatch.setattr(cursors, "WINDOW", 10)
     source = opened.changes.follow("events")
     first = asyncio.ensure_future(anext(source))
     await asyncio.sleep(0.05)
@@ -297,7 +311,7 @@ async def test_whoever_falls_behind_the_window_catches_up_from_the_store(
 async def test_a_slow_subscriber_keeps_nothing_in_memory(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes_module, "WINDOW", 20)
+    monkeypatch.setattr(cursors, "WINDOW", 20)
     async with collecting(opened.changes.follow("events")) as told:
         slow = [opened.changes.follow("events") for _ in range(10)]
         first = [asyncio.ensure_future(anext(source)) for source in slow]
@@ -347,8 +361,8 @@ async def test_a_subscriber_that_goes_leaves_nothing_behind(opened: Opened) -> N
     windows = opened.changes._windows
     for _ in range(20):
         async with collecting(opened.changes.follow("events", "jar-a")):
-            assert windows["events"].subscribers == 1
-    assert windows["events"].subscribers == 0
+            assert windows["events"].cursors == 1
+    assert windows["events"].cursors == 0
     assert not windows["events"]._waiting
 
 
