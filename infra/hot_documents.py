@@ -106,8 +106,11 @@ class Table:
         until = maxsize if self.touched <= as_of else as_of + 1  # by which events is not known
         for key in keys:
             row = found.get(key)
-            since = as_of if row is None else row.position
-            self._keep(key, Held(row, since, as_of, until, 1 if row is None else _weight(row)))
+            if row is None:
+                self._keep(key, Held(None, as_of, as_of, until, 1))
+            else:
+                weight = _weight(row)
+                self._keep(key, Held(row.lean(), row.position, as_of, until, weight))
         self._all.make_room()
 
     # -- what is made of many documents

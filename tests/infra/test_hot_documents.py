@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import bson
 import pytest
 import pytest_asyncio
 
@@ -36,7 +37,7 @@ SUMMED = [{"$group": {"_id": None, "n": {"$sum": "$marbles"}}}]
 
 
 def plain(rows: Sequence[Row[Any]]) -> list[Any]:
-    return [(row.key, row.position, row.view, row.document) for row in rows]
+    return [(row.key, row.position, row.view, bson.encode(row.document)) for row in rows]
 
 
 @dataclass
