@@ -24,12 +24,13 @@ from infra.branches import Branches
 from infra.changes import Changes
 from infra.commands import CommandHandler
 from infra.documents import Documents, Row
+from infra.live import Live
 from infra.log import Log
 from infra.mongo import Document
 from infra.newest import Snapshot
 from infra.past import Pasts
 from infra.preview import Previewer
-from infra.reads import Live, ReadModelBehind, Reads
+from infra.reads import ReadModelBehind, Reads
 from readmodels.page import Select
 from readmodels.projection import Projection
 

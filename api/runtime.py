@@ -21,6 +21,7 @@ from infra.codec import EventCodec
 from infra.commands import CommandHandler
 from infra.embedded import embedded_mongod
 from infra.gateways import Call
+from infra.hot_documents import HotDocuments
 from infra.image_checking import keep_image
 from infra.log import Log
 from infra.memory_image import MemoryImage
@@ -176,11 +177,13 @@ def _reads(events: Log, settings: Settings, start: Callable[..., None]) -> Reads
     for name in in_memory:
         if name not in BY_NAME:
             raise SettingInvalid(f"There is no read model {name}: {', '.join(BY_NAME)}.")
+    most = settings.documents_in_memory
+    hot = HotDocuments(events, most) if most else None
     if not in_memory:
-        reads = Reads(events.mongo, preference=preference)
+        reads = Reads(events.mongo, preference=preference, hot=hot)
     else:
         image = MemoryImage(events, [BY_NAME[name] for name in in_memory])
-        reads = Reads(events.mongo, image, preference)
+        reads = Reads(events.mongo, image, preference, hot)
         start("memory image", keep_image(image, reads))
     start("reads", reads.follow())
     return reads

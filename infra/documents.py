@@ -7,28 +7,31 @@ branch of history (`infra.branches`). Whoever asks need not know which.
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-from infra.folding import Projection
+from infra.folding import Projection, document_of
 from infra.mongo import Document
 
 V = TypeVar("V")
 
 
 class Row(Generic[V]):
-    """A document as it is stored, and its view."""
+    """A document as it is stored, and its view. `position` is that of the event that wrote it."""
 
-    __slots__ = ("document", "view")
+    __slots__ = ("_document", "key", "position", "view")
 
     def __init__(self, document: Document, view: V) -> None:
-        self.document, self.view = document, view
+        self._document: Document | None = document
+        self.key = str(document["_id"])
+        self.position = int(document["position"])
+        self.view = view
 
     @property
-    def key(self) -> str:
-        return str(self.document["_id"])
+    def document(self) -> Document:
+        return self._document or document_of(self.key, self.view, self.position)
 
-    @property
-    def position(self) -> int:
-        """Of the event that wrote it."""
-        return int(self.document["position"])
+    def lean(self) -> "Row[V]":
+        """The same in half the memory: the document is made of the view where it is asked for."""
+        self._document = None
+        return self
 
 
 class Documents(Protocol):

@@ -109,7 +109,7 @@ async def _page(
     reads: Reads, projection: Projection, last: str | None, at: Snapshot
 ) -> list[Row[Any]]:
     where = {} if last is None else {"_id": {"$gt": last}}
-    return await reads.find(projection, where, (("_id", 1),), PAGE, at)
+    return await reads.find_stored(projection, where, (("_id", 1),), PAGE, at)
 
 
 def _differing(projection: Projection, rest: Changed, page: list[Row[Any]]) -> list[Difference]:

@@ -19,6 +19,11 @@ SNAPSHOTS: Final = Counter("tidings_snapshots_total", "Snapshots of aggregates w
 PROJECTED: Final = Counter("tidings_projected_events_total", "Events projected by this process")
 PROJECTED_POSITION: Final = Gauge("tidings_projected_position", "Position of the read models")
 HEAD_POSITION: Final = Gauge("tidings_head_position", "Last position this process has seen")
+HOT_READS: Final = Counter(
+    "tidings_document_reads_total",
+    "Reads of documents, from memory or with a call",
+    ["projection", "answered_from"],
+)
 IMAGE_READS: Final = Counter(
     "tidings_image_reads_total", "Reads of what has a memory image", ["projection", "answered_from"]
 )

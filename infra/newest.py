@@ -24,12 +24,14 @@ PATIENCE: Final = 1.0
 
 @message
 class Snapshot:
-    """A moment of all read models: their position, when it was, and what is live. `fed` names those
-    that had come to the position at another time, `fed_at`, over Kafka."""
+    """A moment of all read models: their position, when it was, and what is live; how often
+    documents had been mended, where that is known. `fed` names those that had come to the position
+    at another time, `fed_at`, over Kafka."""
 
     position: int
     at: Timestamp
     generations: dict[str, int]
+    repairs: int | None = None
     fed: frozenset[str] = frozenset()
     fed_at: Timestamp | None = None
 
@@ -40,7 +42,12 @@ class Snapshot:
 
 def snapshot_of(found: Document, at: Timestamp) -> Snapshot:
     """The main group, from its checkpoint."""
-    return Snapshot(position=found["position"], at=at, generations=found["generations"])
+    return Snapshot(
+        position=found["position"],
+        at=at,
+        generations=found["generations"],
+        repairs=found.get("repairs", 0),
+    )
 
 
 def common_at_rest(rounds: Rounds, main: Snapshot) -> Snapshot | None:
@@ -50,12 +57,13 @@ def common_at_rest(rounds: Rounds, main: Snapshot) -> Snapshot | None:
         return None
     if rounds.reached.position == main.position:
         reached = Moment(position=main.position, at=main.at, generations=main.generations)
-    else:
-        reached = rounds.reached
-    return _common(reached, rounds.generations, main.at)
+        return _common(reached, main.repairs, rounds.generations, main.at)
+    return _common(rounds.reached, None, rounds.generations, main.at)
 
 
-def _common(reached: Moment, fed: dict[str, int], fed_at: Timestamp) -> Snapshot | None:
+def _common(
+    reached: Moment, repairs: int | None, fed: dict[str, int], fed_at: Timestamp
+) -> Snapshot | None:
     """None where it is not known when the main group was at the position."""
     if reached.at is None:
         return None
@@ -63,6 +71,7 @@ def _common(reached: Moment, fed: dict[str, int], fed_at: Timestamp) -> Snapshot
         position=reached.position,
         at=reached.at,
         generations={**reached.generations, **fed},
+        repairs=repairs,
         fed=frozenset(fed),
         fed_at=fed_at,
     )
@@ -76,6 +85,8 @@ class Newest:
         self.main: Snapshot | None = None
         self.fed: dict[str, int] = {}
         """The generations of what is fed over Kafka."""
+        self._mended: Timestamp | None = None
+        """Since then the main group has been mended as often as now."""
         self._common: Snapshot | None = None
         self._stands_since: float | None = None
         self.chosen: Snapshot | None = None
@@ -88,7 +99,7 @@ class Newest:
             self.fed, self._common = fed, None
         if common is not None:
             self._common, self._stands_since = common, None
-        self.main = main
+        self._take(main)
         self.choose(anew=True)
 
     def heard(self, change: Mapping[str, Any]) -> Snapshot | None:
@@ -97,17 +108,30 @@ class Newest:
         fields, at = change["updateDescription"]["updatedFields"], change["clusterTime"]
         if change["documentKey"]["_id"] == GROUP:
             reached = fields.get("reached")
-            return _common(Moment(**reached), self.fed, at) if reached and self.fed else None
+            return self._reached(Moment(**reached), at) if reached and self.fed else None
         if self.main is None or not fields.keys() & {"position", "repairs"}:
             return None
         position = fields.get("position", self.main.position)
-        return Snapshot(position=position, at=at, generations=self.main.generations)
+        repairs = fields.get("repairs", self.main.repairs)
+        return Snapshot(
+            position=position, at=at, generations=self.main.generations, repairs=repairs
+        )
+
+    def _reached(self, reached: Moment, at: Timestamp) -> Snapshot | None:
+        """All that the main group has gone through before this was told is known here."""
+        known = self.main and self._mended and reached.at and reached.at >= self._mended
+        return _common(reached, self.main.repairs if self.main and known else None, self.fed, at)
 
     def main_moved(self, main: Snapshot) -> None:
         """The main group has gone on."""
         if self.main is None or main.at >= self.main.at:
-            self.main = main
+            self._take(main)
             self.choose()
+
+    def _take(self, main: Snapshot) -> None:
+        if self.main is None or main.repairs != self.main.repairs:
+            self._mended = main.at
+        self.main = main
 
     def round_ended(self, common: Snapshot) -> None:
         """What is fed over Kafka has come along."""

@@ -16,12 +16,13 @@ from infra.codec import from_stored
 from infra.differences import as_read
 from infra.documents import Documents, Row
 from infra.folding import Folder, Projection, document_of, left_out_in
+from infra.live import Live
 from infra.log import Log
 from infra.mongo import Document, SyncDatabase
 from infra.past_building import streams_of, touched_in
 from infra.past_generations import PastGenerations, PastNotReady
 from infra.positions import PositionUnknown, VersionUnknown
-from infra.reads import Live, Reads
+from infra.reads import Reads
 from infra.settings import PastLimits
 from infra.together import Together
 

@@ -10,25 +10,24 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from bson.timestamp import Timestamp
 from pymongo.errors import PyMongoError
 
-from infra.codec import from_stored
 from infra.documents import Row
 from infra.feeding.group import GROUP, checkpoints_now, rounds_of
 from infra.folding import Projection, collection_of
+from infra.hot_documents import HotDocuments
 from infra.jobs import Job, active_job
 from infra.memory_image import MemoryImage
-from infra.mongo import CODEC, Document, Mongo, SyncDatabase, Unavailable, preferred
+from infra.mongo import Document, Mongo, Unavailable
 from infra.newest import Newest, Snapshot, common_at_rest, snapshot_of
 from infra.projector import CHECKPOINTS, MAIN, Checkpoint
-from infra.together import Together
+from infra.stored import Moment, Stored
 
 LOOK_AGAIN: Final = 0.2
 SECONDS_OF_USE: Final = 60.0
@@ -65,16 +64,19 @@ class Reads:
     the replica set they are read from: a secondary answers once it has come to the snapshot."""
 
     def __init__(
-        self, mongo: Mongo, image: MemoryImage | None = None, preference: str = "primary"
+        self,
+        mongo: Mongo,
+        image: MemoryImage | None = None,
+        preference: str = "primary",
+        hot: HotDocuments | None = None,
     ) -> None:
         self._mongo = mongo
-        self._preference = preferred(preference)
-        self._image = image
+        self._stored = Stored(mongo, preference)
+        self._image, self._hot = image, hot
         self._newest = Newest()
         self._taken = 0.0
         self._moved = asyncio.Event()
         self._listeners: list[Callable[[Snapshot], None]] = []
-        self._together = Together()
 
     def listen(self, listener: Callable[[Snapshot], None]) -> None:
         """Call `listener` with each newer snapshot."""
@@ -94,7 +96,12 @@ class Reads:
         than by the change stream. Where an image has to come along first, that is waited for."""
         if self._image is None and self._latest is not None and checkpoint.generations:
             generations = checkpoint.generations
-            main = Snapshot(position=checkpoint.position, at=at, generations=generations)
+            main = Snapshot(
+                position=checkpoint.position,
+                at=at,
+                generations=generations,
+                repairs=checkpoint.repairs,
+            )
             self._learn(lambda: self._newest.main_moved(main))
 
     async def snapshot(self, at_least: int = 0, seconds: float = 2.0) -> Snapshot:
@@ -125,14 +132,14 @@ class Reads:
             known = self._image.get(projection.name, generation, keys, at.position)
             if known is not None:
                 return known
-        place = (await self._collection(projection, at), at.time_of(projection.name))
-        return await self._together.get(place, keys, partial(self._by_keys, projection, at))
-
-    async def _by_keys(
-        self, projection: Projection, at: Snapshot, keys: Sequence[str]
-    ) -> dict[str, Row[Any]]:
-        documents = await self._find(projection, at, filter={"_id": {"$in": keys}})
-        return {row.key: row for row in _rows(projection, documents)}
+        table = self._hot and self._hot.table(projection, at)
+        if not table:
+            return await self._stored.get(await self._moment(projection, at), keys)
+        found, missing = table.rows(keys, at.position)
+        if missing:
+            seen = partial(table.keep_rows, as_of=at.position)
+            found |= await self._stored.get(await self._moment(projection, at), missing, seen)
+        return found
 
     async def find(
         self,
@@ -142,9 +149,23 @@ class Reads:
         limit: int,
         at: Snapshot,
     ) -> list[Row[Any]]:
-        """Documents that match, in order, at most `limit` of them."""
-        documents = await self._find(projection, at, filter=where, sort=dict(order), limit=limit)
-        return _rows(projection, documents)
+        """Documents that match, in order, at most `limit` of them (0: all)."""
+        options = {"filter": where, "sort": dict(order), "limit": limit}
+        return await self._answer(
+            projection, at, f"find {options!r}", lambda moment: self._stored.find(moment, **options)
+        )
+
+    async def find_stored(
+        self,
+        projection: Projection,
+        where: Mapping[str, Any],
+        order: Iterable[tuple[str, int]],
+        limit: int,
+        at: Snapshot,
+    ) -> list[Row[Any]]:
+        """The same, but never from memory: for whoever checks it."""
+        moment = await self._moment(projection, at)
+        return await self._stored.find(moment, filter=where, sort=dict(order), limit=limit)
 
     async def count(
         self, projection: Projection, where: Mapping[str, Any], at: Snapshot, most: int
@@ -157,43 +178,54 @@ class Reads:
     async def aggregate(
         self, projection: Projection, pipeline: Sequence[Mapping[str, Any]], at: Snapshot
     ) -> list[Document]:
-        """What a pipeline makes of the documents."""
-        return await self._command(
-            at.time_of(projection.name),
-            {
-                "aggregate": await self._collection(projection, at),
-                "pipeline": list(pipeline),
-                "cursor": {"batchSize": 10_000},
-            },
+        """What a pipeline makes of the documents, and of nothing else."""
+        return await self._answer(
+            projection,
+            at,
+            f"aggregate {pipeline!r}",
+            lambda moment: self._stored.aggregate(moment, pipeline),
         )
 
-    async def _find(self, projection: Projection, at: Snapshot, **options: Any) -> list[Document]:
-        return await self._command(
-            at.time_of(projection.name),
-            {
-                "find": await self._collection(projection, at),
-                "batchSize": 10_000,
-                **options,
-            },
-        )
+    async def _answer(
+        self,
+        projection: Projection,
+        at: Snapshot,
+        asked: str,
+        ask: Callable[[Moment], Awaitable[list[Any]]],
+    ) -> list[Any]:
+        """From memory, or in one call with all who ask the same meanwhile."""
+        table = self._hot and self._hot.table(projection, at)
+        if table and (known := table.answer(asked, at.position)) is not None:
+            return list(known)
+        moment = await self._moment(projection, at)
 
-    async def _collection(self, projection: Projection, at: Snapshot) -> str:
+        async def fetch() -> list[Any]:
+            answer = await ask(moment)
+            if table:
+                table.keep_answer(asked, answer, at.position)
+            return answer
+
+        return await self._stored.once(moment, asked, fetch)
+
+    async def _moment(self, projection: Projection, at: Snapshot) -> Moment:
         """Where the documents are; raises `BeingBuilt`."""
         name = projection.name
         if name not in at.generations:
             if name in self._newest.fed:
                 raise FedBehind(name)
             raise BeingBuilt(name, await active_job(self._mongo, name))
-        return collection_of(name, at.generations[name])
-
-    async def _command(self, at: Timestamp, command: Document) -> list[Document]:
-        command["readConcern"] = {"level": "snapshot", "atClusterTime": at}
-        return await self._mongo.run(partial(_all_of, command, self._preference))
+        return Moment(projection, collection_of(name, at.generations[name]), at.time_of(name))
 
     # -- following the checkpoints
 
     async def follow(self) -> None:
         """Keep the snapshot the newest one, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_following())
+            if self._hot is not None:
+                tasks.create_task(self._hot.run())
+
+    async def _keep_following(self) -> None:
         while True:
             try:
                 await self._follow()
@@ -203,14 +235,23 @@ class Reads:
     async def _follow(self) -> None:
         only = [{"$match": {"documentKey._id": {"$in": [MAIN, GROUP]}}}]
         async with self._mongo.watch(CHECKPOINTS, only, max_await_time_ms=500) as changes:
-            await self.take()
+            await self._begin_anew()
             async for change in changes:
-                update = change.get("updateDescription", {})
+                update = change.get("updateDescription")
+                if self._latest is None or not update:  # it is another checkpoint
+                    await self._begin_anew()
+                    continue
                 changed = (*update.get("updatedFields", {}), *update.get("removedFields", ()))
-                if self._latest is None or any(name.startswith("generations") for name in changed):
+                if any(name.startswith("generations") for name in changed):
                     await self.take()
-                elif update and (heard := self._newest.heard(change)):
+                elif heard := self._newest.heard(change):
                     await self._hear(heard)
+
+    async def _begin_anew(self) -> None:
+        """What may have happened meanwhile is not known: even that the history is another one."""
+        if self._hot is not None:
+            self._hot.forget()
+        await self.take()
 
     async def _hear(self, heard: Snapshot) -> None:
         if self._image is not None and (heard.fed or not self._newest.fed):
@@ -237,54 +278,10 @@ class Reads:
         if latest is None or latest is before:
             return
         self._taken = time.time()
+        if self._hot is not None:
+            self._hot.follow(latest)
         if before is None or latest.position > before.position:
             self._moved.set()
             self._moved.clear()
             for listener in self._listeners:
                 listener(latest)
-
-
-@dataclass(frozen=True)
-class Live:
-    """The live documents, all at one snapshot (`infra.documents.Documents`)."""
-
-    reads: Reads
-    snapshot: Snapshot
-
-    @property
-    def position(self) -> int:
-        return self.snapshot.position
-
-    async def get(self, projection: Projection, keys: Sequence[str]) -> dict[str, Row[Any]]:
-        return await self.reads.get(projection, keys, self.snapshot)
-
-    async def find(
-        self,
-        projection: Projection,
-        where: Mapping[str, Any],
-        order: Iterable[tuple[str, int]],
-        limit: int,
-    ) -> list[Row[Any]]:
-        return await self.reads.find(projection, where, order, limit, self.snapshot)
-
-    async def count(self, projection: Projection, where: Mapping[str, Any], most: int) -> int:
-        return await self.reads.count(projection, where, self.snapshot, most)
-
-    async def aggregate(
-        self, projection: Projection, pipeline: Sequence[Mapping[str, Any]]
-    ) -> list[Document]:
-        return await self.reads.aggregate(projection, pipeline, self.snapshot)
-
-
-def _all_of(command: Document, preference: Any, db: SyncDatabase) -> list[Document]:
-    """All that a command finds, from the member that it has been begun on."""
-    with db.client.start_session(causal_consistency=False) as session:
-        return list(
-            db.cursor_command(
-                command, read_preference=preference, codec_options=CODEC, session=session
-            )
-        )
-
-
-def _rows(projection: Projection, documents: Iterable[Document]) -> list[Row[Any]]:
-    return [Row(document, from_stored(projection.view, document)) for document in documents]

@@ -92,7 +92,8 @@ class Settings:
     """How one process runs. Environment: `TIDINGS_<NAME>`, `MONGODB_URI`, and what `kafka` says.
 
     `sampler_share` of one core goes into comparing documents with the log, all the time.
-    `read_preference` says which members of the replica set queries read documents from.
+    `read_preference` says which members of the replica set queries read documents from, and
+    `documents_in_memory` how many are kept that were read (0: none; large ones count as several).
     """
 
     mongodb_uri: str | None = None
@@ -116,6 +117,7 @@ class Settings:
     log_level: str = "info"
     memory_image: tuple[str, ...] = ()
     read_preference: str = "primary"
+    documents_in_memory: int = 20_000
     sampler_share: float = 0.01
     limits: Limits = field(default_factory=Limits)
     past: PastLimits = field(default_factory=PastLimits)
@@ -152,6 +154,8 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         found["mongodb_uri"] = uri
     if not 0 <= found.get("sampler_share", 0) <= 1:
         raise SettingInvalid("TIDINGS_SAMPLER_SHARE must be from 0 (off) to 1 (a whole core).")
+    if found.get("documents_in_memory", 0) < 0:
+        raise SettingInvalid("TIDINGS_DOCUMENTS_IN_MEMORY must be 0 (off) or more.")
     parts = {"kafka": _kafka(environment), "shipping": _shipping(environment)}
     return Settings(**{**found, "limits": limits, "past": past, **parts})
 

@@ -24,7 +24,11 @@ NAMES: Final = ("order_details", "customer_directory")
 @pytest.fixture(scope="module")
 def server(mongodb_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home: Path = tmp_path_factory.mktemp("home")
-    settings = {"MONGODB_URI": mongodb_uri, "TIDINGS_DATABASE": f"e2e-{uuid4().hex}"}
+    settings = {
+        "MONGODB_URI": mongodb_uri,
+        "TIDINGS_DATABASE": f"e2e-{uuid4().hex}",
+        "TIDINGS_DOCUMENTS_IN_MEMORY": "0",
+    }
     options = [part for name in NAMES for part in ("--memory-image", name)]
     with serving(home, settings, *options) as running:
         yield running
@@ -83,9 +87,13 @@ async def test_an_order_costs_no_call_and_shows_what_has_just_happened(
         assert order["status"] == "CANCELLED"
 
 
-async def test_without_an_image_every_order_is_a_call(server: Server) -> None:
+@pytest.mark.parametrize(("kept", "calls"), [("0", ASKED), ("20000", 0)])
+async def test_without_an_image_an_order_is_a_call_unless_documents_are_kept(
+    server: Server, kept: str, calls: int
+) -> None:
     """The same on another server of the same database."""
-    with serving(server.home, server.settings, "--only", "api") as plain:
+    settings = {**server.settings, "TIDINGS_DOCUMENTS_IN_MEMORY": kept}
+    with serving(server.home, settings, "--only", "api") as plain:
         async with anonymous(plain.graphql, plain.home) as nobody:
             client = nobody.signed_in(STAFF)
             shop = Shop(client)
@@ -96,7 +104,12 @@ async def test_without_an_image_every_order_is_a_call(server: Server) -> None:
             with written_down(plain) as asked_for:
                 for _ in range(ASKED):
                     await client.run(ORDER, id=order_id)
-                assert (asked_for(order_id), asked_for(customer_id)) == (ASKED, ASKED)
+                assert (asked_for(order_id), asked_for(customer_id)) == (calls, calls)
+                cancelled = await client.done("cancelOrder", orderId=order_id, reason="no")
+                at = cancelled["receipt"]["position"]
+                order = (await client.run(ORDER, id=order_id, atLeast=at))["order"]
+                assert order["status"] == "CANCELLED"
+                assert asked_for(order_id) == calls + 1
 
 
 def test_an_unknown_read_model_is_named(server: Server) -> None:

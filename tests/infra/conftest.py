@@ -7,6 +7,7 @@ import pytest_asyncio
 
 from infra.branches import Branches, Parts
 from infra.commands import CommandHandler
+from infra.hot_documents import HotDocuments
 from infra.log import Log
 from infra.mongo import Mongo, open_mongo
 from infra.past import Pasts
@@ -54,7 +55,7 @@ async def projector(log: Log) -> Projector:
 @pytest_asyncio.fixture
 async def reads(log: Log, projector: Projector) -> AsyncIterator[Reads]:
     del projector  # it has prepared what is read
-    reads = Reads(log.mongo)
+    reads = Reads(log.mongo, hot=HotDocuments(log, 1_000))
     async with running(reads.follow()):
         yield reads
 

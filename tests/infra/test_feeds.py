@@ -15,6 +15,7 @@ from infra.feeding.checking import wrong_fed
 from infra.feeding.group import NotOwned, check_owned, places
 from infra.folding import collection_of
 from infra.generations import generations
+from infra.hot_documents import HotDocuments
 from infra.kafka_feed import feed_over_kafka
 from infra.log import Log
 from infra.newest import Snapshot
@@ -86,7 +87,8 @@ async def over_kafka(
 ) -> AsyncIterator[OverKafka]:
     """With the projector of the main group at work."""
     await prepare_read_models(log, BOTH)
-    reads, projector = Reads(log.mongo), Projector(log, BOTH)
+    reads = Reads(log.mongo, hot=HotDocuments(log, 1_000))
+    projector = Projector(log, BOTH)
     async with (
         publishing(log, settings) as publisher,
         projecting(log, projector),
@@ -107,7 +109,7 @@ async def fed_over_kafka(
 @pytest_asyncio.fixture
 async def fed_from_log(log: Log, handler: CommandHandler) -> AsyncIterator[FromLog]:
     await prepare_read_models(log, BOTH)
-    reads = Reads(log.mongo)
+    reads = Reads(log.mongo, hot=HotDocuments(log, 1_000))
     async with running(reads.follow()):
         yield FromLog(log, reads, handler)
 

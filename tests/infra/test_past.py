@@ -23,12 +23,13 @@ from infra.commands import CommandHandler
 from infra.documents import Documents
 from infra.folding import PARKED, Projection
 from infra.generations import checkpoint_of
+from infra.live import Live
 from infra.log import Log, NewEvent
 from infra.mongo import Document, SyncDatabase, open_mongo
 from infra.past import PastNotReady, Pasts, PositionUnknown
 from infra.past_records import PASTS, Kept, superfluous
 from infra.projector import Projector
-from infra.reads import Live, Reads
+from infra.reads import Reads
 from infra.rebuild import prepare_read_models, rebuild
 from infra.settings import PastLimits
 from readmodels.registry import PROJECTIONS
