@@ -3,28 +3,33 @@
 However events reach a projector, straight from the log or over Kafka, this is what becomes of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final, TypeAlias
 
 from bson.errors import InvalidDocument
 from bson.timestamp import Timestamp
-from pymongo.errors import DocumentTooLarge
+from pymongo.errors import BulkWriteError, DocumentTooLarge
 
 from infra import metrics
 from infra.folding import (
     PARKED,
-    Batch,
     Changed,
     Folder,
     Parked,
-    load_together,
+    Touched,
     parked_document,
 )
-from infra.mongo import Session, SyncDatabase, in_transaction
+from infra.mongo import Document, Session, SyncDatabase, in_transaction
 
 UNSTORABLE: Final = (OverflowError, InvalidDocument, DocumentTooLarge)
 """A number beyond 64 bits, or more than 16 MB."""
 
+OF: Final = "_of"
+"""Says of a document, while it is read with those of other collections, where it is from."""
+
+Batch: TypeAlias = tuple[Folder, Touched]
 Folded: TypeAlias = list[tuple[Folder, Changed, list[Parked]]]
 Move: TypeAlias = Callable[[SyncDatabase, Session], None]
 """Moves the place that was come to, from what it was; raises `Overtaken` where it is elsewhere."""
@@ -38,21 +43,51 @@ def fold_and_write(
     load_together(db, batches)
     folded: Folded = [(folder, *folder.fold(keys)) for folder, keys in batches]
 
-    def write(db: SyncDatabase, session: Session) -> Session:
+    def write(db: SyncDatabase, session: Session, *, sure: bool = False) -> Session:
         move(db, session)
         for folder, changed, failed in folded:
-            folder.write(db, changed, session)
+            (folder.write_on_loaded if sure else folder.write)(db, changed, session)
             if failed:
                 db[PARKED].insert_many([parked_document(p) for p in failed], session=session)
         return session
 
+    def written() -> Session:
+        try:
+            return in_transaction(db, partial(write, sure=True))
+        except BulkWriteError:  # a document is there that no projector has written: it gives way
+            return in_transaction(db, write)
+
     try:
-        session = in_transaction(db, write)
+        session = written()
     except UNSTORABLE:  # one of the documents is to blame: find it, and park it
         folded = [(folder, *folder.fold(keys, tried=True)) for folder, keys in batches]
-        session = in_transaction(db, write)
+        session = written()
     assert session.operation_time, "it has been written"
     return folded, session.operation_time
+
+
+def load_together(db: SyncDatabase, batches: Iterable[Batch]) -> None:
+    """Have the documents of all these in memory, with one call, or none."""
+    for folder, touched in batches:
+        folder.expect_begun(touched)
+    missing = {
+        folder.collection: (folder, keys)
+        for folder, touched in batches
+        if (keys := folder.missing(touched))
+    }
+    if not missing:
+        return
+    parts: list[tuple[str, list[Document]]] = [
+        (collection, [{"$match": {"_id": {"$in": keys}}}, {"$set": {OF: collection}}])
+        for collection, (_, keys) in missing.items()
+    ]
+    (first, pipeline), *others = parts
+    unions = [{"$unionWith": {"coll": name, "pipeline": stages}} for name, stages in others]
+    found: dict[str, list[Document]] = defaultdict(list)
+    for document in db[first].aggregate([*pipeline, *unions]):
+        found[document.pop(OF)].append(document)
+    for collection, (folder, keys) in missing.items():
+        folder.take(keys, found[collection])
 
 
 def remember(folded: Folded) -> None:
@@ -60,4 +95,5 @@ def remember(folded: Folded) -> None:
     for folder, changed, failed in folded:
         folder.keep(changed)
         folder.parked.update((p.key, p.position) for p in failed)
-        metrics.PARKED_KEYS.labels(folder.projection.name).inc(len(failed))
+        if failed:
+            metrics.PARKED_KEYS.labels(folder.projection.name).inc(len(failed))

@@ -20,8 +20,6 @@ PARKED: Final = "parked"
 SKIPPED: Final = "skipped"
 GONE: Final = "gone"
 """A field of what stands for a document that was deleted, in a generation that is being filled."""
-OF: Final = "_of"
-"""Says of a document, while it is read with those of other collections, where it is from."""
 MOST_REMEMBERED: Final = 50_000
 """Documents kept in memory, so that a document touched again soon is not loaded again."""
 
@@ -45,6 +43,8 @@ class Projection(Protocol):
     def indexes(self) -> tuple[tuple[tuple[str, int], ...], ...]: ...
     @property
     def streams(self) -> Callable[[str], tuple[str, ...]] | None: ...
+    @property
+    def once(self) -> bool: ...
 
 
 @message
@@ -106,12 +106,12 @@ class Folder:
 
     def touched(self, events: Iterable[Recorded]) -> Touched:
         """The events that this read model listens to, by key; parked keys wait."""
-        kinds, keys = self.projection.events, self.projection.keys
+        kinds, keys, parked = self.projection.events, self.projection.keys, self.parked
         found: Touched = defaultdict(list)
         for recorded in events:
             if isinstance(recorded.event, kinds):
                 for key in keys(recorded):
-                    if recorded.position < self.parked.get(key, inf):
+                    if not parked or recorded.position < parked.get(key, inf):
                         found[key].append(recorded)
         return found
 
@@ -147,6 +147,18 @@ class Folder:
         """Take keys not in memory as having no document, where the caller knows that."""
         for key in keys:
             self._kept.setdefault(key, None)
+
+    def expect_begun(self, touched: Touched) -> None:
+        """The same of keys that nothing can have touched before these events. Only where each event
+        is folded into what is stored once: nothing there is ahead."""
+        once, streams = self.projection.once, self.projection.streams
+        if self._position != inf:
+            return
+        if once:
+            self.expect_new(touched)
+        elif streams is not None:
+            begun = ((key, events[0]) for key, events in touched.items() if events[0].version == 1)
+            self.expect_new(key for key, first in begun if streams(key) == (first.stream,))
 
     def fold(self, touched: Touched, *, tried: bool = False) -> tuple[Changed, list[Parked]]:
         """The documents after the batch with the position of their last event; what failed.
@@ -197,6 +209,16 @@ class Folder:
                 session=session,
             )
 
+    def write_on_loaded(self, db: SyncDatabase, changed: Changed, session: Session) -> None:
+        """The same where the documents in memory are what is stored: those that are new are
+        inserted, in a call of their own, which costs half as much. Raises `BulkWriteError` where
+        there are some after all."""
+        new = {key for key in changed if self._kept[key] is None}
+        inserted = [document_of(key, *changed[key]) for key in new if changed[key][0] is not None]
+        if inserted:
+            db[self.collection].insert_many(inserted, ordered=False, session=session)
+        self.write(db, {key: changed[key] for key in changed.keys() - new}, session)
+
     def hold(self, changed: Changed) -> None:
         """Remember documents, however many: they are not written yet."""
         for key, (view, _) in changed.items():
@@ -205,34 +227,13 @@ class Folder:
 
     def keep(self, changed: Changed) -> None:
         """Remember what has been committed; the least recently used goes first."""
+        if self.projection.once:
+            for key in changed:
+                self._kept.pop(key, None)
+            return
         self.hold(changed)
         while len(self._kept) > MOST_REMEMBERED:
             self._kept.popitem(last=False)
-
-
-Batch: TypeAlias = tuple[Folder, Touched]
-
-
-def load_together(db: SyncDatabase, batches: Iterable[Batch]) -> None:
-    """Have the documents of all these in memory, with one call."""
-    missing = {
-        folder.collection: (folder, keys)
-        for folder, touched in batches
-        if (keys := folder.missing(touched))
-    }
-    if not missing:
-        return
-    parts: list[tuple[str, list[Document]]] = [
-        (collection, [{"$match": {"_id": {"$in": keys}}}, {"$set": {OF: collection}}])
-        for collection, (_, keys) in missing.items()
-    ]
-    (first, pipeline), *others = parts
-    unions = [{"$unionWith": {"coll": name, "pipeline": stages}} for name, stages in others]
-    found: dict[str, list[Document]] = defaultdict(list)
-    for document in db[first].aggregate([*pipeline, *unions]):
-        found[document.pop(OF)].append(document)
-    for collection, (folder, keys) in missing.items():
-        folder.take(keys, found[collection])
 
 
 def document_of(key: str, view: Any, position: int) -> Document:

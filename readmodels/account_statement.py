@@ -6,12 +6,13 @@
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from domain.account import Account, EntryPosted
-from domain.decider import message
 from domain.recorded import Recorded
 from readmodels.page import FIRST_PAGE, Condition, Field, Op, Page, Select, Sort, every, select
 from readmodels.projection import Projection, index, joined, parted
@@ -19,8 +20,7 @@ from readmodels.projection import Projection, index, joined, parted
 # -- statements
 
 
-@message
-class StatementLine:
+class StatementLine(Struct, frozen=True, kw_only=True):
     """One posting, with the entry that it is part of. `amount` in minor units."""
 
     account: Account
@@ -73,6 +73,7 @@ ACCOUNT_STATEMENT: Final = Projection(
     view=StatementLine,
     events=(EntryPosted,),
     keys=keys_of_postings,
+    once=True,
     evolve=evolve_line,
     indexes=(index("account", "currency", "position"),),
 )
@@ -81,8 +82,7 @@ ACCOUNT_STATEMENT: Final = Projection(
 # -- balances
 
 
-@message
-class AccountBalance:
+class AccountBalance(Struct, frozen=True, kw_only=True):
     """`debit` and `credit` are totals in minor units, both counted up; `entries` moved it."""
 
     account: Account

@@ -5,9 +5,11 @@
 3. Worth is revenue: price times quantity less discount, before tax, exact.
 """
 
-from dataclasses import replace
 from datetime import date
 from typing import Any, Final, TypeAlias, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from domain.decider import message
 from domain.order import OrderCancelled, OrderLinesDispatched, OrderPlaced
@@ -15,8 +17,7 @@ from domain.recorded import Recorded
 from readmodels.projection import Projection, field_of, index, own_stream
 
 
-@message
-class BacklogLine:
+class BacklogLine(Struct, frozen=True, kw_only=True):
     number: int
     sku: str
     quantity: int
@@ -24,8 +25,7 @@ class BacklogLine:
     dispatched_on: date | None = None
 
 
-@message
-class BacklogOrder:
+class BacklogOrder(Struct, frozen=True, kw_only=True):
     """`last_dispatched_on` is None while there are open lines: those not dispatched yet."""
 
     order_id: str

@@ -5,17 +5,17 @@
 2. Delays are kept as a histogram of milliseconds, each rounded up to one significant digit.
 """
 
-from dataclasses import field, replace
 from typing import Final
 
-from domain.decider import message
+from msgspec import Struct, field
+from msgspec.structs import replace
+
 from domain.flow import Edge
 from domain.recorded import Recorded
 from readmodels.projection import Projection, index, joined, parted
 
 
-@message
-class FlowEdge:
+class FlowEdge(Struct, frozen=True, kw_only=True):
     """`by` is the aggregate of an event, or who sent the command. `delays` by milliseconds."""
 
     source: str

@@ -9,8 +9,9 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
+from msgspec import Struct
+
 from domain.customer import CustomerAddressChanged, CustomerReinstated, CustomerSuspended
-from domain.decider import message
 from domain.order import (
     OrderCancelled,
     OrderConfirmed,
@@ -55,8 +56,7 @@ KINDS: Final[Mapping[type, NotificationKind]] = {
 }
 
 
-@message
-class Notification:
+class Notification(Struct, frozen=True, kw_only=True):
     customer_id: str
     kind: NotificationKind
     order_id: str | None
@@ -98,6 +98,7 @@ NOTIFICATIONS: Final = Projection(
     view=Notification,
     events=tuple(KINDS),
     keys=keys,
+    once=True,
     evolve=evolve,
     indexes=(index("customer_id", "position"), index("position")),
 )

@@ -1,12 +1,13 @@
 """Order details: everything about one order, what became of each line, and how it came about."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, Final, TypeAlias, assert_never, get_args
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from domain.address import Address
-from domain.decider import message
 from domain.money import rounded
 from domain.order import (
     Event,
@@ -26,8 +27,7 @@ from readmodels.projection import Projection, field_of, index, own_stream
 from readmodels.wording import sentence
 
 
-@message
-class OrderLine:
+class OrderLine(Struct, frozen=True, kw_only=True):
     """`unit_price` and `net` (price times quantity less discount) in minor units of the order's
     currency.
 
@@ -49,8 +49,7 @@ class OrderLine:
     returned_at: datetime | None = None
 
 
-@message
-class TimelineEntry:
+class TimelineEntry(Struct, frozen=True, kw_only=True):
     """One event of the order. `reason` is the event's own, or else that of the command."""
 
     position: int
@@ -62,8 +61,7 @@ class TimelineEntry:
     text: str
 
 
-@message
-class OrderDetails:
+class OrderDetails(Struct, frozen=True, kw_only=True):
     order_id: str
     customer_id: str
     status: OrderStatus

@@ -1,11 +1,12 @@
 """Order list: which orders are there, by customer, status, date or total?"""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date, datetime
 from typing import Final, assert_never, get_args
 
-from domain.decider import message
+from msgspec import Struct
+from msgspec.structs import replace
+
 from domain.order import (
     Event,
     OrderCancelled,
@@ -23,8 +24,7 @@ from readmodels.page import FIRST_PAGE, Condition, Field, Page, Select, Sort, se
 from readmodels.projection import Projection, field_of, index, own_stream
 
 
-@message
-class OrderListed:
+class OrderListed(Struct, frozen=True, kw_only=True):
     """`total` in minor units. A returned line counts as dispatched and delivered, too."""
 
     order_id: str

@@ -5,12 +5,13 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from enum import Enum
 from typing import Final, assert_never, get_args
 
-from domain.decider import message
+from msgspec import Struct
+from msgspec.structs import replace
+
 from domain.payment import (
     AuthorisationRequested,
     CaptureRequested,
@@ -46,8 +47,7 @@ class PaymentStatus(Enum):
     """What was set aside is free again; nothing was captured."""
 
 
-@message
-class PaymentListed:
+class PaymentListed(Struct, frozen=True, kw_only=True):
     """Amounts in minor units. `reference` is the provider's name for the payment."""
 
     payment_id: str

@@ -5,10 +5,11 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final, TypeAlias, assert_never, get_args
 
-from domain.decider import message
+from msgspec import Struct
+from msgspec.structs import replace
+
 from domain.money import Money
 from domain.product import (
     ProductAdded,
@@ -23,8 +24,7 @@ from readmodels.stock_change import STOCK_MOVED, StockMoved, stock_change, strea
 from readmodels.words import folded, words
 
 
-@message
-class ProductListed:
+class ProductListed(Struct, frozen=True, kw_only=True):
     """`version` is that of the product's stream; stock moves on without it."""
 
     sku: str

@@ -6,6 +6,8 @@
 4. Total: in a branch an order may be cancelled that was never placed; that is no document.
 5. A view's fields are stored as they are, plus `_id` (the key) and `position` (of the last event
    that touched it). Money is in minor units, `exact` amounts in 1/10,000 of one.
+6. A view is an immutable value. Ours are structs: a fold makes many, and making or changing one
+   takes a twentieth of the time that it takes with a dataclass, which serves as well.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,7 +27,8 @@ class Projection(Generic[V]):
     """One read model. A changed fold or shape gets a new `version`, which starts a rebuild.
 
     `streams(key)` names the streams that hold every event which touches the document; None where
-    the key does not tell. They may hold other events, too.
+    the key does not tell. They may hold other events, too. `once` says that each key is touched by
+    one event only: nobody looks for a document before it.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Projection(Generic[V]):
     evolve: Callable[[V | None, Recorded, str], V | None]
     indexes: tuple[Index, ...] = ()
     streams: Callable[[str], tuple[str, ...]] | None = None
+    once: bool = False
 
     def touched(self, recorded: Recorded) -> Iterable[str]:
         """The keys that the event touches; none where it is not listened to."""
@@ -67,9 +71,15 @@ def index(*fields: str) -> Index:
 
 def joined(*parts: str) -> str:
     """One key of several values. No two lists of values share a key."""
+    key = ":".join(parts)
+    if "%" not in key and key.count(":") < len(parts):
+        return key
     return ":".join(part.replace("%", "%25").replace(":", "%3A") for part in parts)
 
 
 def parted(key: str) -> list[str]:
     """The values that `joined` made a key of."""
-    return [part.replace("%3A", ":").replace("%25", "%") for part in key.split(":")]
+    parts = key.split(":")
+    if "%" not in key:
+        return parts
+    return [part.replace("%3A", ":").replace("%25", "%") for part in parts]

@@ -7,11 +7,12 @@
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import date
 from typing import Final, TypeAlias
 
-from domain.decider import message
+from msgspec import Struct
+from msgspec.structs import replace
+
 from domain.order import OrderCancelled, OrderPlaced
 from domain.order_line import Line
 from domain.recorded import Recorded
@@ -48,8 +49,7 @@ def _amounts(lines: Iterable[Line]) -> tuple[int, int]:
 # -- by day
 
 
-@message
-class DailySales:
+class DailySales(Struct, frozen=True, kw_only=True):
     """Of the orders placed on `day`: those that stand, and how many were cancelled since."""
 
     day: date
@@ -115,8 +115,7 @@ SALES_BY_DAY: Final = Projection(
 # -- by product and region
 
 
-@message
-class ProductSales:
+class ProductSales(Struct, frozen=True, kw_only=True):
     """Of one region, or of all together (`region` is None then). `name` is what the product was
     called when it was last ordered."""
 

@@ -5,10 +5,11 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final, TypeAlias
 
-from domain.decider import message
+from msgspec import Struct
+from msgspec.structs import replace
+
 from domain.product import ProductAdded, ProductDiscontinued, ProductRenamed
 from domain.recorded import Recorded
 from domain.stock_item import REORDER_LEVEL, ReorderLevelSet
@@ -17,8 +18,7 @@ from readmodels.projection import Projection, field_of, index
 from readmodels.stock_change import STOCK_MOVED, StockMoved, stock_change, streams_of_product
 
 
-@message
-class StockLevel:
+class StockLevel(Struct, frozen=True, kw_only=True):
     """`version` is that of the stock item's stream; 0 while there has been no stock."""
 
     sku: str

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from infra import batches as batches_module
+from infra.batches import load_together
 from infra.codec import Unreadable
 from infra.commands import CommandHandler
-from infra.folding import PARKED, load_together
+from infra.folding import PARKED
 from infra.log import EVENTS, Log
 from infra.mongo import Unavailable
 from infra.projector import Projector, Superseded

@@ -172,6 +172,7 @@ class Toy:
     events: tuple[type, ...] = (MarblesPut, MarblesTaken)
     indexes: tuple[tuple[tuple[str, int], ...], ...] = ()
     streams: Any = None
+    once: bool = False
     poison: set[str] = field(default_factory=set)
 
     def evolve(self, view: Any, recorded: Recorded, key: str) -> Any:
