@@ -9,10 +9,9 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Any, Final, Self, TypeAlias, TypeVar, cast
 
 import strawberry
 
@@ -76,6 +75,13 @@ class Context:
         self._wanted = 0
         self._snapshot: Snapshot | None = None
         self._position: int | None = None
+
+    async def __aenter__(self) -> Self:
+        """A context is open for as long as its operation runs; this one holds nothing."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing to close."""
 
     # -- who asks
 
@@ -177,9 +183,3 @@ class Context:
 Info: TypeAlias = strawberry.Info[Context, None]
 
 OpenContext: TypeAlias = Callable[[Principal, str], Any]
-
-
-@asynccontextmanager
-async def opened(context: Context) -> AsyncIterator[Context]:
-    """A context for as long as its operation runs."""
-    yield context

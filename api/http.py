@@ -11,27 +11,27 @@
 """
 
 import asyncio
-import re
-import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import orjson
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.answers import OpenContext
 from api.auth import Authenticator, Principal
 from api.errors import ApiError, ErrorCode, answer_errors, is_unavailable
 from api.execution import Answer, Executor, Prepared
-from api.media import JSON, Accepted, accepted, is_json
+from api.media import JSON, Accepted
+from api.posted import Head, HeaderList, bad_request, check_head, head_of, parse_body
 from infra.settings import Limits
 
-OnSse: TypeAlias = Callable[[Request, Prepared, Mapping[str, Any], Principal], Awaitable[Response]]
+OnSse: TypeAlias = Callable[[Request, Prepared, Mapping[str, Any], Principal], Awaitable[ASGIApp]]
+
+WHOLE: Final = "whole"
+"""An extension of ASGI: `scope["extensions"]["whole"]` is a `Whole`, where the server offers it."""
 
 _BY_GRAPHQL: Final = {
     ErrorCode.SYNTAX_ERROR,
@@ -43,16 +43,49 @@ _BY_GRAPHQL: Final = {
 
 _RETRY_SECONDS: Final = 1
 
-_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_ALWAYS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
 
-@dataclass(frozen=True)
-class Asked:
-    """The body of a request."""
+class Whole(Protocol):
+    """A request and its answer in one piece each: no timer, no second write."""
 
-    query: str
-    operation_name: str | None
-    variables: dict[str, Any]
+    def body(self) -> bytes | None:
+        """All of it, where that has come already."""
+        ...
+
+    def reply(self, send: Send, status: int, headers: HeaderList, body: bytes) -> bool:
+        """Do what `send` would with a whole answer to a POST; false, with nothing done, where that
+        has to wait, or something stands between."""
+        ...
+
+
+class Reply:
+    """A whole answer, as an ASGI application. Starlette's would work its headers out each time."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, answer: Answer, status: int, accepts: Accepted, **more: str) -> None:
+        """`more` are further headers, with `_` for `-`."""
+        self.body, self.status = orjson.dumps(answer), status
+        self.headers = [
+            (b"content-length", b"%d" % len(self.body)),
+            (b"content-type", (accepts.json or JSON).encode()),
+            *_ALWAYS,
+            *((name.replace("_", "-").encode(), value.encode()) for name, value in more.items()),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+        status, headers, body = self.status, self.headers, self.body
+        whole = _whole(scope)
+        if whole and scope["method"] == "POST" and whole.reply(send, status, headers, body):
+            return
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _whole(scope: Scope) -> Whole | None:
+    found: Whole | None = scope.get("extensions", {}).get(WHOLE)
+    return found
 
 
 def graphql_endpoint(
@@ -98,143 +131,90 @@ class HttpEndpoint:
         self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        trace_id = trace_id_of(request.headers.get("traceparent", ""))
-        accepts = accepted(request.headers.get("accept", "*/*"))
+        head = head_of(scope)
         try:
-            response = await self._respond(request, accepts, trace_id)
+            reply = await self._reply(head, scope, receive)
         except ClientDisconnect:
             return
         except ApiError as error:
-            response = self._refusal(error, error.status, accepts, trace_id)
+            reply = self._refusal(error, error.status, head)
         except Exception as error:  # noqa: BLE001  the outermost layer: masked and logged
-            response = self._refusal(error, 500, accepts, trace_id)
-        await response(scope, receive, send)
+            reply = self._refusal(error, 500, head)
+        await reply(scope, receive, send)
 
-    async def _respond(self, request: Request, accepts: Accepted, trace_id: str) -> Response:
-        check_headers(request, accepts)
+    async def _reply(self, head: Head, scope: Scope, receive: Receive) -> ASGIApp:
+        check_head(head)
         self._check_load()
-        principal = await self._authenticator.principal(bearer_token(request))
-        asked = parse_body(await self._read(request))
+        principal = await self._authenticator.principal(head.token)
+        asked = parse_body(await self._body(scope, receive))
         self._check_load()
         self._running += 1
         try:
-            return await self._run(request, asked, principal, accepts, trace_id)
+            prepared = self._executor.prepare(asked.query, asked.operation_name)
+            streams = self._streams(prepared, head.accepts)
+            self._executor.check(prepared, asked.variables, principal)
+            if streams:
+                request = Request(scope, receive)
+                return await self._on_sse(request, prepared, asked.variables, principal)
+            async with self._open_context(principal, head.trace_id) as context:
+                answer = await self._executor.execute(prepared, asked.variables, context)
         except ApiError as error:
-            is_fine = accepts.json == JSON and error.code in _BY_GRAPHQL
-            return self._refusal(error, 200 if is_fine else error.status, accepts, trace_id)
+            is_fine = head.accepts.json == JSON and error.code in _BY_GRAPHQL
+            return self._refusal(error, 200 if is_fine else error.status, head)
         finally:
             self._running -= 1
+        if is_unavailable(answer.get("errors", ())):
+            return Reply(answer, 503, head.accepts, retry_after=str(_RETRY_SECONDS))
+        return Reply(answer, 200, head.accepts)
 
-    async def _run(
-        self,
-        request: Request,
-        asked: Asked,
-        principal: Principal,
-        accepts: Accepted,
-        trace_id: str,
-    ) -> Response:
-        prepared = self._executor.prepare(asked.query, asked.operation_name)
-        streams = accepts.stream and (prepared.kind == "subscription" or accepts.json is None)
-        if prepared.kind == "subscription" and not streams:
-            raise _bad_request("A subscription over HTTP needs `Accept: text/event-stream`.")
-        self._executor.check(prepared, asked.variables, principal)
-        if streams:
-            return await self._on_sse(request, prepared, asked.variables, principal)
-        async with self._open_context(principal, trace_id) as context:
-            answer = await self._executor.execute(prepared, asked.variables, context)
-        if not is_unavailable(answer.get("errors", ())):
-            return _response(answer, 200, accepts)
-        response = _response(answer, 503, accepts)
-        response.headers["Retry-After"] = str(_RETRY_SECONDS)
-        return response
+    def _streams(self, prepared: Prepared, accepts: Accepted) -> bool:
+        """Whether the answer is an event stream; raises `ApiError` where it would have to be."""
+        if prepared.kind != "subscription":
+            return accepts.stream and accepts.json is None
+        if not accepts.stream:
+            raise bad_request("A subscription over HTTP needs `Accept: text/event-stream`.")
+        return True
 
-    async def _read(self, request: Request) -> bytes:
-        most = self._limits.body_bytes
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self._limits.seconds):
-                async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > most:
-                        raise ApiError(
-                            ErrorCode.LIMIT_EXCEEDED, f"The body exceeds {most} bytes.", status=413
-                        )
-        except TimeoutError:
-            raise _bad_request("The body did not come in time.", 408) from None
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        whole = _whole(scope)
+        body = whole.body() if whole else None
+        if body is None:
+            try:
+                async with asyncio.timeout(self._limits.seconds):
+                    return await self._read(receive)
+            except TimeoutError:
+                raise bad_request("The body did not come in time.", 408) from None
+        if len(body) > self._limits.body_bytes:
+            raise self._too_long()
+        return body
+
+    async def _read(self, receive: Receive) -> bytes:
+        body, more = bytearray(), True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            body += message.get("body", b"")
+            if len(body) > self._limits.body_bytes:
+                raise self._too_long()
+            more = message.get("more_body", False)
         return bytes(body)
+
+    def _too_long(self) -> ApiError:
+        message = f"The body exceeds {self._limits.body_bytes} bytes."
+        return ApiError(ErrorCode.LIMIT_EXCEEDED, message, status=413)
 
     def _check_load(self) -> None:
         if self._running >= self._limits.running:
             raise ApiError(ErrorCode.OVERLOADED, "Too much to do.", retry_after=_RETRY_SECONDS)
 
-    def _refusal(self, error: Exception, status: int, accepts: Accepted, trace_id: str) -> Response:
-        answer = {"errors": answer_errors([error], trace_id, self._limits.errors)}
-        response = _response(answer, status, accepts)
+    def _refusal(self, error: Exception, status: int, head: Head) -> Reply:
+        more = {}
         if status == 401:
-            response.headers["WWW-Authenticate"] = "Bearer"
+            more["www_authenticate"] = "Bearer"
         if status == 405:
-            response.headers["Allow"] = "POST"
+            more["allow"] = "POST"
         if isinstance(error, ApiError) and error.retry_after is not None:
-            response.headers["Retry-After"] = str(error.retry_after)
-        return response
-
-
-def check_headers(request: Request, accepts: Accepted) -> None:
-    """Raises `ApiError` BAD_REQUEST."""
-    if request.method != "POST":
-        raise _bad_request("Send a POST.", 405)
-    if "content-encoding" in request.headers:
-        raise _bad_request("Compressed bodies are not accepted.", 415)
-    if not is_json(request.headers.get("content-type", "")):
-        raise _bad_request("Send `Content-Type: application/json`.", 415)
-    if accepts.json is None and not accepts.stream:
-        raise _bad_request("Accept `application/graphql-response+json`.", 406)
-
-
-def bearer_token(request: Request) -> str | None:
-    """None where there is none, or more than one."""
-    sent = request.headers.getlist("authorization")
-    scheme, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
-    return token.strip() or None if scheme.lower() == "bearer" else None
-
-
-def trace_id_of(traceparent: str) -> str:
-    """The caller's trace (W3C Trace Context), or a new one."""
-    match = _TRACEPARENT.fullmatch(traceparent)
-    return match[1] if match else secrets.token_hex(16)
-
-
-def parse_body(body: bytes) -> Asked:
-    """Raises `ApiError` BAD_REQUEST."""
-    try:
-        sent = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise _bad_request("The body is not JSON.") from None
-    if not isinstance(sent, dict):
-        raise _bad_request("The body is not one JSON object.")
-    query = sent.get("query")
-    name = sent.get("operationName")
-    variables = sent.get("variables")
-    if not isinstance(query, str):
-        raise _bad_request("`query` must be a string.")
-    if not isinstance(name, str | None):
-        raise _bad_request("`operationName` must be a string or null.")
-    if not isinstance(variables, dict | None):
-        raise _bad_request("`variables` must be an object or null.")
-    if not isinstance(sent.get("extensions"), dict | None):
-        raise _bad_request("`extensions` must be an object or null.")
-    return Asked(query, name or None, variables or {})
-
-
-def _response(answer: Answer, status: int, accepts: Accepted) -> Response:
-    return Response(
-        orjson.dumps(answer),
-        status,
-        {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
-        media_type=accepts.json or JSON,
-    )
-
-
-def _bad_request(message: str, status: int = 400) -> ApiError:
-    return ApiError(ErrorCode.BAD_REQUEST, message, status=status)
+            more["retry_after"] = str(error.retry_after)
+        errors = answer_errors([error], head.trace_id, self._limits.errors)
+        return Reply({"errors": errors}, status, head.accepts, **more)

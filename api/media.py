@@ -19,6 +19,8 @@ class Accepted:
 
 def is_json(content_type: str) -> bool:
     """Exactly JSON, which a web page cannot send to another origin without being allowed to."""
+    if content_type == JSON:
+        return True
     name, _, parameter = content_type.lower().partition(";")
     return name.strip() == JSON and parameter.strip() in ("", "charset=utf-8", 'charset="utf-8"')
 

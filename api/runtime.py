@@ -3,13 +3,13 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from api.auth import Principal
 from api.command_errors import ERRORS
-from api.context import Context, opened
+from api.context import Context
 from api.reacting import react_to_events
 from domain.evolutions import UPCASTERS
 from domain.registry import AGGREGATES, GATEWAYS, JOINT_DECISIONS, PROCESSES
@@ -62,21 +62,19 @@ class Runtime:
     previewer: Previewer
     lost: asyncio.Future[None]
 
-    def context(self, principal: Principal, trace_id: str) -> AbstractAsyncContextManager[Context]:
+    def context(self, principal: Principal, trace_id: str) -> Context:
         """What one operation gets."""
-        return opened(
-            Context(
-                principal,
-                trace_id,
-                reads=self.reads,
-                pasts=self.pasts,
-                branches=self.branches,
-                handler=self.handler,
-                changes=self.changes,
-                log=self.log,
-                previewer=self.previewer,
-                at_least_seconds=self.settings.at_least_seconds,
-            )
+        return Context(
+            principal,
+            trace_id,
+            reads=self.reads,
+            pasts=self.pasts,
+            branches=self.branches,
+            handler=self.handler,
+            changes=self.changes,
+            log=self.log,
+            previewer=self.previewer,
+            at_least_seconds=self.settings.at_least_seconds,
         )
 
 

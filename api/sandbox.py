@@ -24,7 +24,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.bodies import read_body
-from api.http import bearer_token
+from api.posted import bearer_token
 from api.provider_contract import (
     CALLBACK_HEADER,
     KEY_HEADER,
@@ -230,7 +230,7 @@ _WORK: Final[dict[str, Callable[..., ProviderAnswer]]] = {
 
 
 def _check_key(request: Request, key: str) -> None:
-    token = bearer_token(request) or ""
+    token = bearer_token(request.scope["headers"]) or ""
     if not hmac.compare_digest(token.encode(), key.encode()):
         raise HTTPException(401, "The key is not accepted.", {"WWW-Authenticate": "Bearer"})
 

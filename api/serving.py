@@ -15,7 +15,14 @@ from api.callbacks import PATH as CALLBACKS
 from api.drain import Drain
 from api.paying import open_payments
 from api.runtime import Runtime, open_runtime
-from api.web_server import WebServer, WritableSockets, bind, until_signal, url_of
+from api.web_server import (
+    LeanProtocol,
+    WebServer,
+    WritableSockets,
+    bind,
+    until_signal,
+    url_of,
+)
 from infra.settings import Settings
 
 
@@ -32,8 +39,9 @@ async def serve(settings: Settings, *, project: bool = True, announce: bool = Tr
             app = create_app(runtime, drain, payments.callback_secret)
             server = WebServer(
                 uvicorn.Config(
-                    app,
-                    http="httptools",
+                    app.served,
+                    http=LeanProtocol,
+                    proxy_headers=False,  # the application looks at them where they matter
                     ws=WritableSockets,
                     ws_max_size=settings.limits.message_bytes,
                     ws_per_message_deflate=False,  # its memory per socket outweighs small messages
@@ -51,7 +59,7 @@ async def serve(settings: Settings, *, project: bool = True, announce: bool = Tr
                 {stopping, running, runtime.lost}, return_when=asyncio.FIRST_COMPLETED
             )
             await drain.finish(settings.drain_seconds)
-            await app.state.executor.drain()
+            await app.executor.drain()
             server.should_exit = True
             await running
             if runtime.lost.done() and not runtime.lost.cancelled():

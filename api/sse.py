@@ -26,8 +26,8 @@ from api.auth import Principal
 from api.drain import Drain, wait_until
 from api.errors import answer_errors
 from api.execution import Answer, Executor, Prepared
-from api.http import trace_id_of
 from api.media import EVENT_STREAM
+from api.posted import trace_id_of
 from infra.settings import Limits
 
 COMPLETE = b"event: complete\ndata:\n\n"

@@ -6,13 +6,21 @@ import signal
 import socket
 import struct
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import Send
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 from websockets.protocol import State
+
+from api.http import WHOLE
+from api.posted import HeaderList
 
 BACKLOG: Final = 2_048
 
@@ -27,6 +35,42 @@ class WebServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class LeanProtocol(HttpToolsProtocol):
+    """Offers applications `api.http.Whole`: a third of what a small request costs otherwise."""
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        extensions: dict[str, Any] = {WHOLE: _Whole(self.cycle)}
+        self.scope["extensions"] = extensions
+
+
+class _Whole:
+    """What uvicorn does in pieces, in one go. Whatever is not plain is left to uvicorn."""
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    def body(self) -> bytes | None:
+        return None if self._cycle.more_body else bytes(self._cycle.body)
+
+    def reply(self, send: Send, status: int, headers: HeaderList, body: bytes) -> bool:
+        cycle = self._cycle
+        if getattr(send, "__self__", None) is not cycle:  # somebody wants to see what is sent
+            return False
+        if cycle.disconnected or not cycle.keep_alive or cycle.flow.write_paused:
+            return False
+        parts = [STATUS_LINE[status]]
+        for name, value in (*cycle.default_headers, *headers):
+            parts += (name, b": ", value, b"\r\n")
+        cycle.transport.write(b"".join((*parts, b"\r\n", body)))
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
 
 class DroppableProtocol(HttpToolsProtocol):

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from api.auth import Authenticator, Principal, Role
 from api.errors import ApiError, ErrorCode
 from api.execution import Executor
-from api.web_server import WritableSockets
+from api.web_server import LeanProtocol, WritableSockets
 from infra.settings import Limits
 
 PATIENCE = 5.0
@@ -193,6 +193,7 @@ async def served(
     config = uvicorn.Config(
         app,
         port=0,
+        http=LeanProtocol,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -204,6 +205,7 @@ async def served(
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
     await server.startup()
+    await server.on_tick(0)  # makes the headers that every answer has
     complaints = Complaints()
     logging.getLogger("uvicorn.error").addHandler(complaints)
     try:
