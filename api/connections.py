@@ -5,6 +5,7 @@ from dataclasses import fields
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
+from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
 import strawberry
@@ -13,6 +14,7 @@ from api.context import Info
 from api.errors import ApiError, ErrorCode
 from api.scalars import CurrencyCode
 from domain.money import MINOR_DIGITS
+from infra.documents import Row
 from readmodels.page import Condition, Op, Select, Slice, Sort, slice_of
 from readmodels.projection import Projection
 
@@ -166,8 +168,9 @@ def sorts(order_by: Sequence[Enum] | None) -> list[Sort]:
 class Paged:
     """What a connection is made of; edges and cursors only where they are selected."""
 
-    def __init__(self, nodes: list[Any], page: Slice, count: Callable[[], Awaitable[int]]) -> None:
-        self.nodes, self._page, self.count = nodes, page, count
+    def __init__(self, page: Slice[Row[Any]], count: Callable[[], Awaitable[int]]) -> None:
+        self.nodes = [row.view for row in page.found]
+        self._page, self.count = page, count
 
     @property
     def edges(self) -> list[Edge[Any]]:
@@ -187,11 +190,9 @@ class Paged:
 async def connect(info: Info, projection: Projection[Any], query: Select) -> Any:
     """The connection over the documents of a query; the nodes are the views."""
     rows = await info.context.select(projection, query)
-    views = {row.key: row.view for row in rows}
-    page = slice_of(query, [row.document for row in rows])
-    nodes = [views[document["_id"]] for document in page.documents]
+    page = slice_of(query, rows, attrgetter("document"))
 
     async def count() -> int:
         return await info.context.count(projection, query.matching, MOST_COUNTED + 1)
 
-    return Paged(nodes, page, count)
+    return Paged(page, count)

@@ -48,8 +48,8 @@ LARGEST: Final = 1 / 8
 
 _SIZE: Final = msgspec.msgpack.Encoder(enc_hook=str)
 
-Answer: TypeAlias = Sequence[Row[Any]] | Sequence[Document]
-"""What was made of many documents."""
+Answer: TypeAlias = Sequence[str] | Sequence[Document]
+"""What was made of many documents: the keys of a page, or a sum."""
 
 
 class Held:
@@ -109,7 +109,7 @@ class Table:
             if row is None:
                 self._keep(key, Held(None, as_of, as_of, until, 1))
             else:
-                weight = _weight(row)
+                weight = _weight(row.document)
                 self._keep(key, Held(row.lean(), row.position, as_of, until, weight))
         self._all.make_room()
 
@@ -130,7 +130,7 @@ class Table:
 
     def keep_answer(self, asked: str, answer: Answer, as_of: int) -> None:
         """Take in what was answered."""
-        weight = 1 + sum(map(_weight, answer))
+        weight = _weight(answer)
         if weight <= self._all.most * LARGEST:
             self._keep((asked,), Held(answer, as_of, as_of, maxsize, weight))
             self._all.make_room()
@@ -277,5 +277,5 @@ class HotDocuments:
                 self._take_in(events, upto)
 
 
-def _weight(one: Row[Any] | Document) -> int:
-    return 1 + len(_SIZE.encode(one.document if isinstance(one, Row) else one)) // UNIT
+def _weight(one: Document | Answer) -> int:
+    return 1 + len(_SIZE.encode(one)) // UNIT

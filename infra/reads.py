@@ -149,11 +149,20 @@ class Reads:
         limit: int,
         at: Snapshot,
     ) -> list[Row[Any]]:
-        """Documents that match, in order, at most `limit` of them (0: all)."""
+        """Documents that match, in order, at most `limit` of them (0: all). Where documents are
+        kept in memory, only their keys are looked up: most of them are there."""
         options = {"filter": where, "sort": dict(order), "limit": limit}
-        return await self._answer(
-            projection, at, f"find {options!r}", lambda moment: self._stored.find(moment, **options)
+        asked = f"find {options!r}"
+        if not self._hot or not self._hot.table(projection, at):
+            moment = await self._moment(projection, at)
+            return await self._stored.once(
+                moment, asked, lambda: self._stored.find(moment, **options)
+            )
+        keys = await self._answer(
+            projection, at, asked, lambda moment: self._stored.keys(moment, **options)
         )
+        rows = await self.get(projection, keys, at)
+        return [rows[key] for key in keys]
 
     async def find_stored(
         self,

@@ -71,6 +71,11 @@ class Stored:
         documents = await self._command(moment, command)
         return [Row(document, from_stored(view, document)) for document in documents]
 
+    async def keys(self, moment: Moment, **options: Any) -> list[str]:
+        """The keys of what a find with these options finds."""
+        command = {"find": moment.collection, "batchSize": BATCH, "projection": {"_id": 1}}
+        return [document["_id"] for document in await self._command(moment, {**command, **options})]
+
     async def aggregate(
         self, moment: Moment, pipeline: Sequence[Mapping[str, Any]]
     ) -> list[Document]:

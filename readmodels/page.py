@@ -5,9 +5,9 @@
 3. Outside of what is allowed is an error, never a silent cut.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from readmodels.cursors import CursorInvalid, Sort, beyond, cursor_of
 from readmodels.filters import (
@@ -40,6 +40,8 @@ __all__ = (
     "select",
     "slice_of",
 )
+
+T = TypeVar("T")
 
 DEFAULT_SIZE: Final = 20
 MOST_ITEMS: Final = 100
@@ -95,25 +97,30 @@ class Select:
 
 
 @dataclass(frozen=True)
-class Slice:
-    """Documents in reading order, each with its cursor (made when it is asked for)."""
+class Slice(Generic[T]):
+    """What was found, in reading order, each with its cursor. Cursors are made when they are asked
+    for, of the documents as they are stored."""
 
-    documents: list[Document]
+    found: list[T]
     order: tuple[Sort, ...]
+    document: Callable[[T], Document]
     has_next: bool
     has_previous: bool
 
     @property
     def cursors(self) -> list[str]:
-        return [cursor_of(self.order, document) for document in self.documents]
+        return [self._cursor(each) for each in self.found]
 
     @property
     def start_cursor(self) -> str | None:
-        return cursor_of(self.order, self.documents[0]) if self.documents else None
+        return self._cursor(self.found[0]) if self.found else None
 
     @property
     def end_cursor(self) -> str | None:
-        return cursor_of(self.order, self.documents[-1]) if self.documents else None
+        return self._cursor(self.found[-1]) if self.found else None
+
+    def _cursor(self, one: T) -> str:
+        return cursor_of(self.order, self.document(one))
 
 
 def select(
@@ -143,15 +150,16 @@ def every(fields: Fields, where: Sequence[Condition], order_by: Sequence[Sort]) 
     return Select(_all_of(parts), _order(fields, order_by), None)
 
 
-def slice_of(query: Select, found: Sequence[Document]) -> Slice:
-    """The page that the found documents make."""
+def slice_of(query: Select, found: Sequence[T], document: Callable[[T], Document]) -> Slice[T]:
+    """The page that is made of what was found; `document` is how each is stored."""
     more = query.size is not None and len(found) > query.size
-    documents = list(found[: query.size])
+    page = list(found[: query.size])
     if query.backwards:
-        documents.reverse()
+        page.reverse()
     return Slice(
-        documents,
+        page,
         query.order,
+        document,
         has_next=query.entered if query.backwards else more,
         has_previous=more if query.backwards else query.entered,
     )

@@ -59,8 +59,12 @@ def documents(draw: st.DrawFn) -> list[Document]:
     ]
 
 
-def ask(everything: list[Document], query: Select) -> Slice:
-    return slice_of(query, found(everything, query.filter, query.sort, query.limit))
+def ask(everything: list[Document], query: Select) -> Slice[Document]:
+    return slice_of(query, found(everything, query.filter, query.sort, query.limit), itself)
+
+
+def itself(document: Document) -> Document:
+    return document
 
 
 def sorted_naively(everything: list[Document], order_by: Sequence[Sort]) -> list[Document]:

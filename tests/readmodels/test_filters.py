@@ -22,7 +22,7 @@ from tests.readmodels.sample_documents import (
 
 
 def chosen(everything: list[Document], *where: Condition) -> list[Document]:
-    return ask(everything, select(FIELDS, where, BY_NUMBER, Page(first=100))).documents
+    return ask(everything, select(FIELDS, where, BY_NUMBER, Page(first=100))).found
 
 
 @settings(deadline=None)

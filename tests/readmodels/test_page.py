@@ -25,6 +25,7 @@ from tests.readmodels.sample_documents import (
     SORTABLE,
     ask,
     documents,
+    itself,
     sorted_naively,
 )
 
@@ -49,7 +50,7 @@ def test_pages_forwards_make_the_whole(
     while True:
         page = ask(everything, select(FIELDS, (), order_by, Page(first=size, after=after)))
         assert page.has_previous == (after is not None)
-        read += page.documents
+        read += page.found
         if not page.has_next:
             break
         after = page.cursors[-1]
@@ -66,7 +67,7 @@ def test_pages_backwards_make_the_whole(
     while True:
         page = ask(everything, select(FIELDS, (), order_by, Page(last=size, before=before)))
         assert page.has_next == (before is not None)
-        read = page.documents + read
+        read = page.found + read
         if not page.has_previous:
             break
         before = page.cursors[0]
@@ -82,7 +83,7 @@ def test_both_bounds_hold(
     low, high = sorted(data.draw(st.tuples(*[st.integers(0, len(everything) - 1)] * 2)))
     bounds = Page(after=whole.cursors[low], before=whole.cursors[high])
     page = ask(everything, select(FIELDS, (), order_by, bounds))
-    assert page.documents == whole.documents[low + 1 : high]
+    assert page.found == whole.found[low + 1 : high]
 
 
 @settings(deadline=None)
@@ -92,9 +93,9 @@ def test_a_cursor_outlives_its_document(
 ) -> None:
     whole = ask(everything, select(FIELDS, (), order_by, FIRST_PAGE))
     gone = data.draw(st.integers(0, len(everything) - 1))
-    left = [each for each in everything if each is not whole.documents[gone]]
+    left = [each for each in everything if each is not whole.found[gone]]
     page = ask(left, select(FIELDS, (), order_by, Page(after=whole.cursors[gone])))
-    assert page.documents == whole.documents[gone + 1 :]
+    assert page.found == whole.found[gone + 1 :]
 
 
 def test_a_page_has_twenty_documents_unless_asked_otherwise() -> None:
@@ -131,7 +132,7 @@ def cursor(*values: Any, order_by: tuple[Sort, ...] = BY_NUMBER) -> str:
     """A cursor as a client would forge it, who knows how they are made."""
     document = dict(zip([by.field for by in order_by] + ["_id"], values, strict=True))
     query = select(FIELDS, (), order_by, FIRST_PAGE)
-    return slice_of(query, [document]).cursors[0]
+    return slice_of(query, [document], itself).cursors[0]
 
 
 def refused(text: str, order_by: tuple[Sort, ...] = BY_NUMBER) -> bool:

@@ -85,8 +85,8 @@ def test_pages_of_a_real_collection_make_the_whole(collection: Documents) -> Non
     after = None
     while True:
         query = order_list.orders((), order_by, Page(first=4, after=after))
-        page = slice_of(query, ask(collection, query))
-        read += [document["order_id"] for document in page.documents]
+        page = slice_of(query, ask(collection, query), dict)
+        read += [document["order_id"] for document in page.found]
         if not page.has_next:
             break
         after = page.cursors[-1]
