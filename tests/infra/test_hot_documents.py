@@ -124,6 +124,7 @@ async def hot_house(seen: Seen, mongodb_uri: str, database_name: str) -> AsyncIt
         projector = Projector(log, (contents, toy.TALLIES), told=reads.told)
         house = House(log, handler, other, contents, projector, hot, reads, Reads(mongo), seen)
         async with running(handler.run(), other.run(), reads.follow()):
+            await until(lambda: reads._latest)  # it follows: what is read now is not forgotten
             yield house
 
 
