@@ -20,13 +20,13 @@ from api.auth import Principal, Role
 from api.execution import Executor
 from api.runtime import Runtime, open_runtime
 from api.schema import RIGHTS, SCHEMA
-from api.sharing import Asked, Sharing
+from api.sharing import Sharing, Subscription
 from domain.money import Money
 from domain.product import AddProduct
 from infra.answers import Request
 from infra.codec import now
-from infra.settings import Settings
-from tests.api.live import eventually
+from infra.settings import Limits, Settings
+from tests.api.live import Toy, ToyContext, eventually, toy_executor
 
 EVENTS: Final = "subscription ($after: Position) { events(after: $after) { position } }"
 OPERATOR: Final = Principal("ada", frozenset({Role.OPERATOR}), None, time() + 3_600)
@@ -62,6 +62,11 @@ class Reader:
         self.told.append(int(position.partition(":")[2]))
 
 
+class Deaf(Reader):
+    def _hear(self, payload: bytes) -> None:
+        """Whatever it is."""
+
+
 @dataclass
 class House:
     """A process without its web server."""
@@ -86,7 +91,7 @@ class House:
         **variables: Any,
     ) -> asyncio.Task[None]:
         prepared = self.executor.prepare(document, None)
-        asked = Asked(prepared, variables, principal, "trace")
+        asked = Subscription(prepared, variables, principal, "trace")
         return asyncio.create_task(self.sharing.tell(asked, reader))
 
     async def append(self, count: int = 1) -> int:
@@ -299,6 +304,24 @@ async def test_nothing_is_missed_or_told_twice_at_any_seam(
 
 
 # -- the end
+
+
+async def test_the_source_is_closed_before_its_context() -> None:
+    toy, closed_first = Toy(), []
+
+    @asynccontextmanager
+    async def opening(*_: Any) -> AsyncIterator[ToyContext]:
+        try:
+            yield ToyContext(OPERATOR, "trace", toy)
+        finally:
+            closed_first.append(toy.closed)
+
+    executor = toy_executor(Limits())
+    asked = Subscription(executor.prepare("subscription { silent }", None), {}, OPERATOR, "trace")
+    task = asyncio.create_task(Sharing(executor, opening).tell(asked, Deaf()))
+    await eventually(lambda: toy.opened == 1)
+    await end(task)
+    assert closed_first == [1]
 
 
 async def test_a_client_that_fails_ends_alone(house: House) -> None:
