@@ -222,6 +222,7 @@ class _Together:
     def __init__(self, cursor: Cursor) -> None:
         self.cursor = cursor
         self.members: dict[_Member, None] = {}
+        self._told_of = cursor.handed_out
 
     def takes(self, cursor: Cursor) -> bool:
         return self.cursor.position <= cursor.position
@@ -234,7 +235,9 @@ class _Together:
         return member
 
     async def hand_out(self, payload: bytes) -> None:
-        position, taken = self.cursor.position, 0
+        of_a_change = self._told_of < self.cursor.handed_out  # or else the source has failed
+        self._told_of = self.cursor.handed_out
+        position, taken = self.cursor.position if of_a_change else inf, 0
         for number, member in enumerate(tuple(self.members), 1):
             if member in self.members and position > member.since:
                 if member.subscriber.take(payload):

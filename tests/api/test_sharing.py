@@ -62,9 +62,14 @@ class Reader:
         self.told.append(int(position.partition(":")[2]))
 
 
+@dataclass(eq=False)
 class Deaf(Reader):
+    """Keeps what it hears, whatever it is."""
+
+    heard: list[bytes] = field(default_factory=list)
+
     def _hear(self, payload: bytes) -> None:
-        """Whatever it is."""
+        self.heard.append(payload)
 
 
 @dataclass
@@ -337,6 +342,25 @@ async def test_a_client_that_fails_ends_alone(house: House) -> None:
         await tasks[0]
     await eventually(lambda: other.told == [last - 1, last])
     await end(tasks[1])
+
+
+async def test_a_source_that_fails_tells_each_and_is_over(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers = [Deaf() for _ in range(2)]
+    tasks = [house.begin(reader) for reader in readers]
+    await eventually(lambda: house.together(2))
+
+    async def broken(_: Any) -> None:
+        raise Gone
+
+    monkeypatch.setattr("infra.cursors.Cursor._look", broken)
+    await house.append()
+    await asyncio.gather(*tasks)
+    for reader in readers:
+        last = orjson.loads(reader.heard[-1])
+        assert last["data"] is None
+        assert last["errors"][0]["extensions"]["code"] == "INTERNAL"
 
 
 async def test_what_breaks_for_all_is_told_to_each(
