@@ -22,13 +22,18 @@ from api.runtime import Runtime, open_runtime
 from api.schema import RIGHTS, SCHEMA
 from api.sharing import Sharing, Subscription
 from domain.money import Money
+from domain.order import CancelOrder
 from domain.product import AddProduct
 from infra.answers import Request
 from infra.codec import now
 from infra.settings import Limits, Settings
 from tests.api.live import Toy, ToyContext, eventually, toy_executor
+from tests.bench.samples import catalogue, orders, request
 
 EVENTS: Final = "subscription ($after: Position) { events(after: $after) { position } }"
+CHANGES: Final = """subscription ($after: Position) {
+  orderChanged(after: $after) { position order { id status } } }"""
+STAFF: Final = Principal("ben", frozenset({Role.STAFF}), None, time() + 3_600)
 OPERATOR: Final = Principal("ada", frozenset({Role.OPERATOR}), None, time() + 3_600)
 
 
@@ -58,8 +63,14 @@ class Reader:
 
     def _hear(self, payload: bytes) -> None:
         self.payloads.append(payload)
-        position = orjson.loads(payload)["data"]["events"]["position"]
-        self.told.append(int(position.partition(":")[2]))
+        (change,) = orjson.loads(payload)["data"].values()
+        self.told.append(int(change["position"].partition(":")[2]))
+
+    @property
+    def states(self) -> dict[str, str]:
+        """The status of each order, as told last."""
+        changes = [orjson.loads(each)["data"]["orderChanged"]["order"] for each in self.payloads]
+        return {order["id"]: order["status"] for order in changes}
 
 
 @dataclass(eq=False)
@@ -306,6 +317,30 @@ async def test_nothing_is_missed_or_told_twice_at_any_seam(
     await end(*tasks)
     for reader in readers:
         assert reader.told == list(range(first + 1, last + 1))
+
+
+async def test_everybody_sees_the_latest_state_of_each_order(house: House) -> None:
+    """Not every state: of those that wait together the last one is told."""
+    chance, handle, new = random.Random(7), house.runtime.handler.handle, orders()
+    await asyncio.gather(*(handle(each) for each in catalogue()))
+    first = await house.append()
+    readers = [
+        Reader(lambda: chance.random() < 0.7, lambda: chance.choice((0.0, 0.05))) for _ in range(8)
+    ]
+    tasks = [house.begin(reader, CHANGES, STAFF, after=f"0:{first}") for reader in readers]
+    expected: dict[str, str] = {}
+    for _ in range(60):
+        order = next(new)
+        expected[order.order_id] = "PLACED"
+        await handle(request(order))
+        if placed := [each for each, status in expected.items() if status == "PLACED"]:
+            cancelled = chance.choice(placed)
+            expected[cancelled] = "CANCELLED"
+            await handle(request(CancelOrder(order_id=cancelled, reason="tea", at=now())))
+    await eventually(lambda: all(reader.states == expected for reader in readers))
+    await end(*tasks)
+    for reader in readers:
+        assert reader.told == sorted(set(reader.told))
 
 
 # -- the end
