@@ -1,33 +1,21 @@
-"""The answers of one operation, whatever carries them: a websocket or an event stream.
+"""The answer of a query or mutation, whatever carries it: a websocket or an event stream."""
 
-1. Each operation has a context of its own, open for exactly as long as the operation runs.
-2. Closing the generator closes the source under it first, then the context.
-"""
-
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
 
 from api.auth import Principal
 from api.execution import Answer, Context, Executor, Prepared
-from infra.metrics import SUBSCRIPTION_EXECUTIONS, SUBSCRIPTION_MESSAGES
 
 OpenContext: TypeAlias = Callable[[Principal, str], AbstractAsyncContextManager[Context]]
+"""Each operation has a context of its own, open for exactly as long as the operation runs."""
 
 
-async def answers(
+async def answer_in(
+    opening: AbstractAsyncContextManager[Context],
     executor: Executor,
     prepared: Prepared,
     variables: Mapping[str, Any],
-    opening: AbstractAsyncContextManager[Context],
-) -> AsyncGenerator[Answer, None]:
-    """One answer of a query or mutation, every answer of a subscription."""
+) -> Answer:
     async with opening as context:
-        if prepared.kind != "subscription":
-            yield await executor.execute(prepared, variables, context)
-            return
-        async with aclosing(await executor.subscribe(prepared, variables, context)) as source:
-            async for answer in source:
-                SUBSCRIPTION_EXECUTIONS.inc()
-                yield answer
-                SUBSCRIPTION_MESSAGES.inc()
+        return await executor.execute(prepared, variables, context)

@@ -21,6 +21,7 @@ from api.http import cors, graphql_endpoint
 from api.playground import routes as playground
 from api.runtime import Runtime
 from api.schema import RIGHTS, SCHEMA
+from api.sharing import Sharing
 from api.sse import SseEndpoint
 from api.websocket import SocketEndpoint
 from infra.relaying.health import relay_health
@@ -43,11 +44,19 @@ def create_app(runtime: Runtime, drain: Drain, callback_secret: str | None) -> A
     settings, limits = runtime.settings, runtime.settings.limits
     authenticator = open_authenticator(settings)
     executor = Executor(SCHEMA, limits, introspection=not settings.production, allowed=RIGHTS)
-    sse = SseEndpoint(executor=executor, open_context=runtime.context, limits=limits, drain=drain)
+    sharing = Sharing(executor, runtime.context)
+    sse = SseEndpoint(
+        executor=executor,
+        open_context=runtime.context,
+        sharing=sharing,
+        limits=limits,
+        drain=drain,
+    )
     socket = SocketEndpoint(
         authenticator=authenticator,
         executor=executor,
         open_context=runtime.context,
+        sharing=sharing,
         limits=limits,
         drain=drain,
         allowed_origins=settings.allowed_origins,

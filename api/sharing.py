@@ -47,7 +47,7 @@ class Subscriber(Protocol):
 
 
 @dataclass(frozen=True)
-class Asked:
+class Subscription:
     """A subscription that has been checked."""
 
     prepared: Prepared
@@ -63,7 +63,7 @@ class Sharing:
         self._executor, self._open_context = executor, open_context
         self._groups: dict[Key, _Group] = {}
 
-    async def tell(self, asked: Asked, subscriber: Subscriber) -> None:
+    async def tell(self, asked: Subscription, subscriber: Subscriber) -> None:
         """Until the subscription is over. Raises what its execution and the subscriber raise."""
         beginning = beginning_of(asked.prepared, asked.variables)
         key = _key(asked, beginning.rest)
@@ -84,7 +84,7 @@ class Sharing:
                 del self._groups[key]
 
     async def _tell_alone(
-        self, group: "_Group", asked: Asked, subscriber: Subscriber, cursor: Cursor | None
+        self, group: "_Group", asked: Subscription, subscriber: Subscriber, cursor: Cursor | None
     ) -> Cursor | None:
         """Until the source is over (None), or until the others can be joined at the cursor."""
         following = Following(cursor, ends=group.takes)
@@ -103,7 +103,7 @@ class Sharing:
             following.close()
 
     async def _tell_together(
-        self, group: "_Group", asked: Asked, subscriber: Subscriber, cursor: Cursor
+        self, group: "_Group", asked: Subscription, subscriber: Subscriber, cursor: Cursor
     ) -> Cursor | None:
         """Until the source is over (None), or until there was an answer that the subscriber could
         not take at once, and has been sent now; the cursor is at what comes next."""
@@ -125,7 +125,9 @@ class Sharing:
         finally:
             member.following.close()
 
-    async def _payloads(self, asked: Asked, following: Following) -> AsyncGenerator[bytes, None]:
+    async def _payloads(
+        self, asked: Subscription, following: Following
+    ) -> AsyncGenerator[bytes, None]:
         executor = self._executor
         FOLLOWING.set(following)
         async with self._open_context(asked.principal, asked.trace_id) as context:
@@ -136,7 +138,7 @@ class Sharing:
                     yield orjson.dumps(answer)
 
 
-def _key(asked: Asked, variables: Mapping[str, Any]) -> Key:
+def _key(asked: Subscription, variables: Mapping[str, Any]) -> Key:
     """Equal for identical subscriptions. An operation is one object for as long as it is known, and
     lives as long as whoever has asked for it."""
     try:
@@ -146,7 +148,7 @@ def _key(asked: Asked, variables: Mapping[str, Any]) -> Key:
     return (id(asked.prepared), canonical, asked.principal.roles, asked.principal.customer_id)
 
 
-def _by_rights(asked: Asked) -> Asked:
+def _by_rights(asked: Subscription) -> Subscription:
     """For all who have the same rights, and as none of them."""
     principal = Principal("", asked.principal.roles, asked.principal.customer_id, inf)
     return replace(asked, principal=principal, trace_id=uuid4().hex)
@@ -220,6 +222,7 @@ class _Together:
     def __init__(self, cursor: Cursor) -> None:
         self.cursor = cursor
         self.members: dict[_Member, None] = {}
+        self._told_of = cursor.handed_out
 
     def takes(self, cursor: Cursor) -> bool:
         return self.cursor.position <= cursor.position
@@ -232,7 +235,9 @@ class _Together:
         return member
 
     async def hand_out(self, payload: bytes) -> None:
-        position, taken = self.cursor.position, 0
+        of_a_change = self._told_of < self.cursor.handed_out  # or else the source has failed
+        self._told_of = self.cursor.handed_out
+        position, taken = self.cursor.position if of_a_change else inf, 0
         for number, member in enumerate(tuple(self.members), 1):
             if member in self.members and position > member.since:
                 if member.subscriber.take(payload):

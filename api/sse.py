@@ -3,8 +3,8 @@
 1. One request is one operation. Each answer is a `next` event; `complete` is said only when the
    operation itself is over. A stream that ends without it asks to be taken up again.
 2. What goes wrong after the headers is one more `next` with `errors`, masked like everywhere.
-3. The next item is asked for when the last one has been handed over: nothing is queued. A client
-   that takes nothing for `stall_seconds` is given up.
+3. A few answers wait at most (`FEW`), whatever the source has. A client that takes nothing for
+   `stall_seconds` is given up.
 4. The source is closed whatever ends the stream: its own end, the client, a drain or the token.
 """
 
@@ -14,20 +14,21 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.answers import OpenContext, answers
+from api.answers import OpenContext, answer_in
 from api.auth import Principal
 from api.drain import Drain, wait_until
 from api.errors import answer_errors
 from api.execution import Answer, Executor, Prepared
 from api.media import EVENT_STREAM
 from api.posted import trace_id_of
+from api.sharing import Sharing, Subscription
 from infra.settings import Limits
 
 COMPLETE = b"event: complete\ndata:\n\n"
@@ -38,13 +39,18 @@ KEEP_ALIVE = b":\n\n"
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def next_event(answer: Answer) -> bytes:
-    return b"event: next\ndata: " + orjson.dumps(answer) + b"\n\n"
+FEW: Final = 16
+"""Answers between the source and the socket: what comes at once is no reason to go on alone."""
+
+
+def next_event(payload: bytes) -> bytes:
+    return b"event: next\ndata: " + payload + b"\n\n"
 
 
 def single_response(answer: Answer) -> Response:
     """For what is known as a whole: the answer of a query or mutation, or a refusal's errors."""
-    return Response(next_event(answer) + COMPLETE, headers=_HEADERS, media_type=EVENT_STREAM)
+    event = next_event(orjson.dumps(answer))
+    return Response(event + COMPLETE, headers=_HEADERS, media_type=EVENT_STREAM)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +59,7 @@ class SseEndpoint:
 
     executor: Executor
     open_context: OpenContext
+    sharing: Sharing
     limits: Limits
     drain: Drain
     keep_alive_seconds: float = 12.0
@@ -66,42 +73,67 @@ class SseEndpoint:
         principal: Principal,
     ) -> Response:
         trace_id = trace_id_of(request.headers.get("traceparent", ""))
-        events = self._events(prepared, variables, principal, trace_id)
         if prepared.kind != "subscription":
-            async with aclosing(events):
-                return single_response(await anext(events))
+            opening = self.open_context(principal, trace_id)
+            try:
+                answer = await answer_in(opening, self.executor, prepared, variables)
+            except Exception as error:  # noqa: BLE001 - told to the client, masked and logged
+                answer = self._told(error, trace_id)
+            return single_response(answer)
         return EventStream(
-            events,
+            self._payloads(Subscription(prepared, variables, principal, trace_id)),
             drain=self.drain,
             expires_at=principal.expires_at,
             keep_alive_seconds=self.keep_alive_seconds,
             stall_seconds=self.stall_seconds,
         )
 
-    async def _events(
-        self,
-        prepared: Prepared,
-        variables: Mapping[str, Any],
-        principal: Principal,
-        trace_id: str,
-    ) -> AsyncGenerator[Answer, None]:
-        opening = self.open_context(principal, trace_id)
+    async def _payloads(self, asked: Subscription) -> AsyncGenerator[bytes, None]:
+        waiting: asyncio.Queue[bytes | None] = asyncio.Queue(FEW)
+
+        async def tell() -> None:
+            try:
+                await self.sharing.tell(asked, _Subscriber(waiting))
+            except Exception as error:  # noqa: BLE001 - told to the client, masked and logged
+                await waiting.put(orjson.dumps(self._told(error, asked.trace_id)))
+            await waiting.put(None)
+
+        telling = asyncio.create_task(tell())
         try:
-            async with aclosing(answers(self.executor, prepared, variables, opening)) as source:
-                async for answer in source:
-                    yield answer
-        except Exception as error:  # noqa: BLE001 - told to the client, masked and logged
-            yield {"errors": answer_errors([error], trace_id, self.limits.errors)}
+            while (payload := await waiting.get()) is not None:
+                yield payload
+        finally:
+            telling.cancel()
+            await asyncio.wait({telling})
+
+    def _told(self, error: Exception, trace_id: str) -> Answer:
+        return {"errors": answer_errors([error], trace_id, self.limits.errors)}
+
+
+@dataclass(frozen=True)
+class _Subscriber:
+    """What a stream has still to send."""
+
+    waiting: asyncio.Queue[bytes | None]
+
+    def take(self, payload: bytes) -> bool:
+        if self.waiting.full():
+            return False
+        self.waiting.put_nowait(payload)
+        return True
+
+    async def send(self, payload: bytes) -> None:
+        await self.waiting.put(payload)
 
 
 class EventStream(Response):
-    """Sends `events` until they, the client, the token or the process end; closes them always."""
+    """Sends `payloads` until they, the client, the token or the process end; closes them always."""
 
     media_type = EVENT_STREAM
 
     def __init__(
         self,
-        events: AsyncGenerator[Answer, None],
+        payloads: AsyncGenerator[bytes, None],
         *,
         drain: Drain,
         expires_at: float,
@@ -110,7 +142,7 @@ class EventStream(Response):
     ) -> None:
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
-        self._events = events
+        self._payloads = payloads
         self._drain = drain
         self._expires_at = expires_at
         self._keep_alive_seconds = keep_alive_seconds
@@ -139,11 +171,11 @@ class EventStream(Response):
                 pass  # the client takes nothing: its connection is dropped unfinished
 
     async def _send_events(self, send: Send) -> None:
-        async with aclosing(self._events) as events:
-            async for answer in events:
+        async with aclosing(self._payloads) as payloads:
+            async for payload in payloads:
                 if time.time() >= self._expires_at:
                     return
-                await self._write(send, next_event(answer))
+                await self._write(send, next_event(payload))
                 # A source that always has more must not keep the loop to itself.
                 await asyncio.sleep(0)
         await self._write(send, COMPLETE)

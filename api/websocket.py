@@ -3,10 +3,11 @@
 1. A page of another origin is refused before the socket is accepted.
 2. Only `connection_init`, with a good token and in time, opens the way to operations. The socket
    ends when its token does, and no answer leaves after that.
-3. One operation is one task with one context. Whatever ends it, its generator is closed: the end
-   of the source, the client's `complete`, an error, or the loss of the socket.
-4. The next item is asked for when the last one has been handed over: a slow client holds back its
-   own sources and nothing is queued. One that takes nothing for `stall_seconds` is given up.
+3. One operation is one task. Whatever ends it, its generator is closed: the end of the source, the
+   client's `complete`, an error, or the loss of the socket. Identical subscriptions share one (see
+   `api.sharing`).
+4. An answer is written at once where the client keeps up. A slow one is waited for: it holds back
+   its own sources, and nothing is queued. One that takes nothing for `stall_seconds` is given up.
 5. A broken message costs the socket; a broken operation costs only itself.
 6. On a drain single answers are finished and subscriptions stop without `complete`; 1012 makes the
    client take them up again at the next process. So does a socket that comes too late.
@@ -17,21 +18,20 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api import socket_messages
-from api.answers import OpenContext
+from api.answers import OpenContext, answer_in
 from api.auth import Authenticator, Principal
 from api.drain import Drain, wait_until
 from api.errors import ApiError, ErrorCode, answer_errors
 from api.execution import Executor
-from api.sharing import Asked, Sharing
+from api.handshake import bearer_token, is_origin_allowed
+from api.sharing import Sharing, Subscription
 from api.socket_messages import (
     SUBPROTOCOL,
     Complete,
@@ -55,14 +55,11 @@ class SocketEndpoint:
     authenticator: Authenticator
     executor: Executor
     open_context: OpenContext
+    sharing: Sharing
     limits: Limits
     drain: Drain
     allowed_origins: Collection[str] = ()
     stall_seconds: float = 30.0
-
-    @cached_property
-    def sharing(self) -> Sharing:
-        return Sharing(self.executor, self.open_context)
 
     async def serve(self, websocket: WebSocket) -> None:
         if not is_origin_allowed(websocket, self.allowed_origins):
@@ -74,18 +71,6 @@ class SocketEndpoint:
             with self.drain.held():
                 await websocket.accept(SUBPROTOCOL)
                 await _Connection(self, websocket).run()
-
-
-def is_origin_allowed(websocket: WebSocket, allowed: Collection[str]) -> bool:
-    """Browsers always name the page's origin; without one it is a program, which needs a token."""
-    origin = websocket.headers.get("origin")
-    if origin is None or origin in allowed:
-        return True
-    try:
-        host = urlsplit(origin).netloc
-    except ValueError:
-        return False
-    return host != "" and host.lower() == websocket.headers.get("host", "").lower()
 
 
 class _Hangup(Exception):
@@ -241,12 +226,11 @@ class _Connection:
         executor.check(prepared, asked.variables, principal)
         subscriber = _Subscriber(self, asked.id, principal)
         if prepared.kind == "subscription":
-            await self._endpoint.sharing.tell(
-                Asked(prepared, asked.variables, principal, trace_id), subscriber
-            )
-            return
-        async with self._endpoint.open_context(principal, trace_id) as context:
-            answer = await executor.execute(prepared, asked.variables, context)
+            subscription = Subscription(prepared, asked.variables, principal, trace_id)
+            await self._endpoint.sharing.tell(subscription, subscriber)
+        else:
+            opening = self._endpoint.open_context(principal, trace_id)
+            answer = await answer_in(opening, executor, prepared, asked.variables)
             await subscriber.send(orjson.dumps(answer))
 
     def _finish_before_drain(self) -> None:
@@ -295,17 +279,6 @@ class _Subscriber:
         if time.time() >= self._expires_at:
             raise _Hangup(4403, "Forbidden")
         await self._connection.send_text(self._head + payload + socket_messages.NEXT_TAIL)
-
-
-def bearer_token(payload: dict[str, Any], websocket: WebSocket) -> str | None:
-    """From the init message, where browsers can put it, or else from the upgrade request."""
-    said = [value for name, value in payload.items() if name.lower() == "authorization"]
-    value = str(said[0]) if said else websocket.headers.get("authorization")
-    if value is None:
-        return None
-    scheme, _, token = value.partition(" ")
-    # Something else than a bearer token is not the same as none: an empty one is always refused.
-    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _first(ends: ExceptionGroup[_Hangup]) -> _Hangup:

@@ -2,8 +2,9 @@
 
 1. One tail per process: the events between two snapshots are read once, and what they changed is
    put into a bounded window per kind, however many subscribers there are.
-2. A subscriber is a cursor into the window. It owns no queue: a slow one costs nothing, falls
-   behind the window, and reads from the store at its own pace until it has caught up.
+2. A subscriber, or all that share a subscription, is a cursor into the window. It owns no queue: a
+   slow one costs nothing, falls behind the window, and reads from the store at its own pace until
+   it has caught up.
 3. A cursor is a position, so a subscriber that comes back continues without a gap or a repeat.
 4. Where the latest state wins, changes of one key that wait together are sent as one.
 """

@@ -131,6 +131,8 @@ class Cursor:
         self._waiter: asyncio.Future[int] | None = None
         self.position = position
         """The farthest that it has handed out; there is nothing left before it."""
+        self.handed_out = 0
+        """How many changes."""
         self.ended = False
         """Because `ends` said so."""
         self._ends: Callable[[Cursor], bool] | None = None
@@ -173,6 +175,7 @@ class Cursor:
             await self._look()
         change = self._found[self._next]
         self._next += 1
+        self.handed_out += 1
         self.position = max(self.position, change.position)
         return change
 

@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError
 
 from api.drain import Drain
+from api.sharing import Sharing
 from api.websocket import SocketEndpoint
 from infra.settings import Limits
 from tests.api.live import (
@@ -62,10 +63,12 @@ async def live(
     **options: Any,
 ) -> AsyncIterator[Live]:
     toy, drain = Toy(), Drain()
+    executor = toy_executor(limits)
     endpoint = SocketEndpoint(
         authenticator=ToyAuthenticator(),
-        executor=toy_executor(limits),
+        executor=executor,
         open_context=toy_context(toy),
+        sharing=Sharing(executor, toy_context(toy)),
         limits=limits,
         drain=drain,
         allowed_origins=("https://shop.example",),

@@ -20,15 +20,20 @@ from api.auth import Principal, Role
 from api.execution import Executor
 from api.runtime import Runtime, open_runtime
 from api.schema import RIGHTS, SCHEMA
-from api.sharing import Asked, Sharing
+from api.sharing import Sharing, Subscription
 from domain.money import Money
+from domain.order import CancelOrder
 from domain.product import AddProduct
 from infra.answers import Request
 from infra.codec import now
-from infra.settings import Settings
-from tests.api.live import eventually
+from infra.settings import Limits, Settings
+from tests.api.live import Toy, ToyContext, eventually, toy_executor
+from tests.bench.samples import catalogue, orders, request
 
 EVENTS: Final = "subscription ($after: Position) { events(after: $after) { position } }"
+CHANGES: Final = """subscription ($after: Position) {
+  orderChanged(after: $after) { position order { id status } } }"""
+STAFF: Final = Principal("ben", frozenset({Role.STAFF}), None, time() + 3_600)
 OPERATOR: Final = Principal("ada", frozenset({Role.OPERATOR}), None, time() + 3_600)
 
 
@@ -58,8 +63,24 @@ class Reader:
 
     def _hear(self, payload: bytes) -> None:
         self.payloads.append(payload)
-        position = orjson.loads(payload)["data"]["events"]["position"]
-        self.told.append(int(position.partition(":")[2]))
+        (change,) = orjson.loads(payload)["data"].values()
+        self.told.append(int(change["position"].partition(":")[2]))
+
+    @property
+    def states(self) -> dict[str, str]:
+        """The status of each order, as told last."""
+        changes = [orjson.loads(each)["data"]["orderChanged"]["order"] for each in self.payloads]
+        return {order["id"]: order["status"] for order in changes}
+
+
+@dataclass(eq=False)
+class Deaf(Reader):
+    """Keeps what it hears, whatever it is."""
+
+    heard: list[bytes] = field(default_factory=list)
+
+    def _hear(self, payload: bytes) -> None:
+        self.heard.append(payload)
 
 
 @dataclass
@@ -86,7 +107,7 @@ class House:
         **variables: Any,
     ) -> asyncio.Task[None]:
         prepared = self.executor.prepare(document, None)
-        asked = Asked(prepared, variables, principal, "trace")
+        asked = Subscription(prepared, variables, principal, "trace")
         return asyncio.create_task(self.sharing.tell(asked, reader))
 
     async def append(self, count: int = 1) -> int:
@@ -298,7 +319,49 @@ async def test_nothing_is_missed_or_told_twice_at_any_seam(
         assert reader.told == list(range(first + 1, last + 1))
 
 
+async def test_everybody_sees_the_latest_state_of_each_order(house: House) -> None:
+    """Not every state: of those that wait together the last one is told."""
+    chance, handle, new = random.Random(7), house.runtime.handler.handle, orders()
+    await asyncio.gather(*(handle(each) for each in catalogue()))
+    first = await house.append()
+    readers = [
+        Reader(lambda: chance.random() < 0.7, lambda: chance.choice((0.0, 0.05))) for _ in range(8)
+    ]
+    tasks = [house.begin(reader, CHANGES, STAFF, after=f"0:{first}") for reader in readers]
+    expected: dict[str, str] = {}
+    for _ in range(60):
+        order = next(new)
+        expected[order.order_id] = "PLACED"
+        await handle(request(order))
+        if placed := [each for each, status in expected.items() if status == "PLACED"]:
+            cancelled = chance.choice(placed)
+            expected[cancelled] = "CANCELLED"
+            await handle(request(CancelOrder(order_id=cancelled, reason="tea", at=now())))
+    await eventually(lambda: all(reader.states == expected for reader in readers))
+    await end(*tasks)
+    for reader in readers:
+        assert reader.told == sorted(set(reader.told))
+
+
 # -- the end
+
+
+async def test_the_source_is_closed_before_its_context() -> None:
+    toy, closed_first = Toy(), []
+
+    @asynccontextmanager
+    async def opening(*_: Any) -> AsyncIterator[ToyContext]:
+        try:
+            yield ToyContext(OPERATOR, "trace", toy)
+        finally:
+            closed_first.append(toy.closed)
+
+    executor = toy_executor(Limits())
+    asked = Subscription(executor.prepare("subscription { silent }", None), {}, OPERATOR, "trace")
+    task = asyncio.create_task(Sharing(executor, opening).tell(asked, Deaf()))
+    await eventually(lambda: toy.opened == 1)
+    await end(task)
+    assert closed_first == [1]
 
 
 async def test_a_client_that_fails_ends_alone(house: House) -> None:
@@ -314,6 +377,25 @@ async def test_a_client_that_fails_ends_alone(house: House) -> None:
         await tasks[0]
     await eventually(lambda: other.told == [last - 1, last])
     await end(tasks[1])
+
+
+async def test_a_source_that_fails_tells_each_and_is_over(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers = [Deaf() for _ in range(2)]
+    tasks = [house.begin(reader) for reader in readers]
+    await eventually(lambda: house.together(2))
+
+    async def broken(_: Any) -> None:
+        raise Gone
+
+    monkeypatch.setattr("infra.cursors.Cursor._look", broken)
+    await house.append()
+    await asyncio.gather(*tasks)
+    for reader in readers:
+        last = orjson.loads(reader.heard[-1])
+        assert last["data"] is None
+        assert last["errors"][0]["extensions"]["code"] == "INTERNAL"
 
 
 async def test_what_breaks_for_all_is_told_to_each(

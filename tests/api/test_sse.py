@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from api.drain import Drain
 from api.http import graphql_endpoint
+from api.sharing import Sharing
 from api.sse import SseEndpoint
 from infra.settings import Limits
 from tests.api.live import (
@@ -69,9 +70,13 @@ async def live(logged: Sequence[str] = (), **options: Any) -> AsyncIterator[Live
     toy, drain, limits = Toy(), Drain(), Limits()
     executor = toy_executor(limits)
     endpoint = SseEndpoint(
-        executor=executor, open_context=toy_context(toy), limits=limits, drain=drain, **options
+        executor=executor,
+        open_context=toy_context(toy),
+        sharing=Sharing(executor, toy_context(toy)),
+        limits=limits,
+        drain=drain,
+        **options,
     )
-
     view = graphql_endpoint(
         executor, ToyAuthenticator(), toy_context(toy), limits, on_sse=endpoint.respond
     )

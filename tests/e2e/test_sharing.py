@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 from uuid import uuid4
 
-from tests.e2e.client import Client, Socket
+from tests.e2e.client import PATIENCE, Client, Socket
 from tests.e2e.shop import Shop
 
 SOCKETS: Final = 20
@@ -17,6 +17,7 @@ NOTIFICATIONS: Final = """subscription ($customer: ID) {
   notifications(customerId: $customer) { position kind orderId } }"""
 CHANGES: Final = """subscription ($id: ID) {
   orderChanged(id: $id) { position order { id status } } }"""
+ORDER: Final = "query ($id: ID!, $at: Position) { order(id: $id, atLeast: $at) { id } }"
 EXECUTIONS: Final = "tidings_subscription_executions_total"
 MESSAGES: Final = "tidings_subscription_messages_total"
 
@@ -30,7 +31,7 @@ async def measured(client: Client) -> dict[str, float]:
 
 async def subscribed(client: Client, kind: str, count: int) -> None:
     """Wait until so many are told of what changes."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         name = f'tidings_subscribers{{kind="{kind}"}}'
         while (await measured(client)).get(name, 0) < count:  # noqa: ASYNC110 others move it
             await asyncio.sleep(0.05)
@@ -71,6 +72,7 @@ async def test_a_thousand_subscriptions_to_other_orders_cost_one_execution_of_on
 ) -> None:
     customer, sku = await shop.customer(), await shop.product()
     order = await shop.order(customer, sku)
+    await shop.staff.run(ORDER, id=order["aggregateId"], at=order["position"])
     ids = [order["aggregateId"], *(f"order-{uuid4()}" for _ in range(ALL - 1))]
     async with AsyncExitStack() as stack:
         sockets = [await stack.enter_async_context(shop.staff.socket()) for _ in range(SOCKETS)]
@@ -85,6 +87,32 @@ async def test_a_thousand_subscriptions_to_other_orders_cost_one_execution_of_on
     assert message["payload"]["data"]["orderChanged"]["order"]["status"] == "CANCELLED"
     assert after[EXECUTIONS] - before[EXECUTIONS] == 1
     assert after[MESSAGES] - before[MESSAGES] == 1
+
+
+async def test_websockets_and_event_streams_share(shop: Shop) -> None:
+    customer, sku = await shop.customer(), await shop.product()
+    asked = {"customer": customer}
+    async with (
+        shop.staff.socket() as socket,
+        shop.staff.stream(NOTIFICATIONS, **asked) as first,
+        shop.staff.stream(NOTIFICATIONS, **asked) as second,
+    ):
+        await socket.subscribe(NOTIFICATIONS, variables=asked)
+        await subscribed(shop.staff, "notifications", 3)
+        before = await measured(shop.staff)
+        orders = [(await shop.order(customer, sku))["aggregateId"] for _ in range(3)]
+        async with asyncio.timeout(PATIENCE):
+            told = [
+                [(await socket.next())["notifications"] for _ in orders],
+                *[
+                    [(await anext(stream))["data"]["notifications"] for _ in orders]
+                    for stream in (first, second)
+                ],
+            ]
+        after = await measured(shop.staff)
+    assert told[0] == told[1] == told[2]
+    assert [each["orderId"] for each in told[0]] == orders
+    assert after[EXECUTIONS] - before[EXECUTIONS] == len(orders)
 
 
 async def test_of_two_customers_each_sees_their_own(shop: Shop) -> None:
