@@ -72,7 +72,8 @@ class CommandHandler:
 
         Cancelling the caller does not cancel the command: sent again, it answers the same.
         """
-        identity, answer = request.identity(), asyncio.get_running_loop().create_future()
+        identity = request.identity()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         same = self._in_flight.get(request.command_id)
         if same is not None:
             same.callers.append(answer)
