@@ -16,14 +16,15 @@ from itertools import islice
 from typing import Any, Final
 from uuid import uuid4
 
-from bson.raw_bson import RawBSONDocument
-from pymongo.errors import BulkWriteError
+import bson
+from pymongo.errors import OperationFailure
 
 from domain.decider import message
 from domain.recorded import Meta, Recorded
 from infra.chain import GENESIS, chained
 from infra.codec import EventCodec, schema_of, to_stored
 from infra.mongo import Document, Mongo, Session, SyncDatabase
+from infra.one_trip import in_one_trip, insert, update
 
 EVENTS: Final = "events"
 COMMANDS: Final = "commands"
@@ -115,17 +116,17 @@ class Log:
         def write(db: SyncDatabase, session: Session) -> Head:
             documents, after = self._encoded(head, events)
             mark = f"{self.id}:{after.position}"
-            moved = db[COUNTERS].update_one(
+            move = update(
+                COUNTERS,
                 {"_id": "log", "position": head.position},
                 {"$set": {"position": after.position, "hash": after.hash, "by": mark}},
-                session=session,
             )
-            if not moved.matched_count:
+            # Records first: what a repeat would append is none of its events' fault.
+            records = list(insert(COMMANDS, map(bson.encode, commands)))
+            answers = in_one_trip(db, session, [move, *records, *insert(EVENTS, documents)])
+            if not answers[0]["n"]:
                 raise Behind
-            if commands:  # first: what a repeat would append is none of its events' fault
-                _insert(db, COMMANDS, commands, session, CommandSeen)
-            if documents:
-                _insert(db, EVENTS, documents, session, VersionTaken)
+            _check(answers[-1], CommandSeen if len(answers) <= 1 + len(records) else VersionTaken)
             return after
 
         after = await self.mongo.transaction(write)
@@ -157,9 +158,7 @@ class Log:
         start = after + 1 - self._recent[0].position
         return list(islice(self._recent, start, start + min(limit, last - after)))
 
-    def _encoded(
-        self, head: Head, events: Iterable[NewEvent]
-    ) -> tuple[list[RawBSONDocument], Head]:
+    def _encoded(self, head: Head, events: Iterable[NewEvent]) -> tuple[list[bytes], Head]:
         documents, position, digest = [], head.position, head.hash
         for new in events:
             position += 1
@@ -175,7 +174,7 @@ class Log:
                     "meta": to_stored(new.meta),
                 },
             )
-            documents.append(RawBSONDocument(raw))
+            documents.append(raw)
         return documents, Head(position=position, hash=digest)
 
     def decoded(self, stored: Document) -> tuple[Recorded, ...]:
@@ -271,16 +270,9 @@ class Log:
         return {row["_id"]: row for row in rows}
 
 
-def _insert(
-    db: SyncDatabase,
-    collection: str,
-    documents: Sequence[Any],
-    session: Session,
-    taken: type[Exception],
-) -> None:
-    try:
-        db[collection].insert_many(documents, ordered=True, session=session)
-    except BulkWriteError as error:
-        if any(e.get("code") == _DUPLICATE for e in (error.details or {}).get("writeErrors", ())):
-            raise taken from error
-        raise
+def _check(answer: Document, taken: type[Exception]) -> None:
+    """Raise what the answer complains of: `taken` where that is a duplicate."""
+    for error in answer.get("writeErrors", ()):
+        if error.get("code") == _DUPLICATE:
+            raise taken
+        raise OperationFailure(error.get("errmsg", ""), error.get("code"), answer)

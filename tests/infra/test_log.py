@@ -11,6 +11,7 @@ from typing import Any
 
 import bson
 import pytest
+from bson.raw_bson import RawBSONDocument
 
 from domain.recorded import Meta
 from infra import log as log_module
@@ -420,5 +421,5 @@ async def test_8_a_rewritten_tail_is_named(log: Log) -> None:
     await log.mongo.run(lambda db: db[EVENTS].delete_many({}))
     forged = [put("a", recorded.version, marbles=7) for recorded in events]
     documents, _ = log._encoded(START, forged)
-    await log.mongo.run(lambda db: db[EVENTS].insert_many(documents))
+    await log.mongo.run(lambda db: db[EVENTS].insert_many(map(RawBSONDocument, documents)))
     assert await problems(log) == ["10: the counter does not end where the log does"]
