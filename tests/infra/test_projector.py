@@ -104,6 +104,27 @@ async def test_what_a_batch_begins_is_not_looked_for(handler: CommandHandler, lo
     assert missing(toy.contents(), events, position=0) == {"a", "b"}  # some may be ahead
 
 
+async def test_a_document_may_go_and_come_again(log: Log, handler: CommandHandler) -> None:
+    def fold(_: toy.Content | None, recorded: Recorded, __: str) -> toy.Content | None:
+        return None if isinstance(recorded.event, toy.MarblesTaken) else toy.Content(marbles=1)
+
+    shrinking = (replace(toy.contents(), fold=fold),)
+    await prepare_read_models(log, shrinking)
+    projector = Projector(log, shrinking)
+    there = []
+    for commands in (
+        [toy.Put(jar="a", marbles=5), toy.Put(jar="b", marbles=5)],
+        [toy.Take(jar="a"), toy.Put(jar="b")],
+        [toy.Put(jar="a"), toy.Take(jar="b"), toy.Put(jar="b"), toy.Take(jar="b")],
+        [toy.Put(jar="c"), toy.Take(jar="c")],
+    ):
+        await handle_all(handler, commands)
+        await projector.run_to_end()
+        there.append({document["_id"] for document in await documents(log, "contents")})
+        assert await problems(log, shrinking) == []
+    assert there == [{"a", "b"}, {"b"}, {"a"}, {"a"}]
+
+
 async def test_a_document_that_nobody_has_projected_gives_way(
     log: Log, handler: CommandHandler, projector: Projector
 ) -> None:
