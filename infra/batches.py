@@ -4,13 +4,13 @@ However events reach a projector, straight from the log or over Kafka, this is w
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
+import bson
 from bson.errors import InvalidDocument
 from bson.timestamp import Timestamp
-from pymongo.errors import BulkWriteError, DocumentTooLarge
+from pymongo.errors import DocumentTooLarge
 
 from infra import metrics
 from infra.folding import (
@@ -22,6 +22,7 @@ from infra.folding import (
     parked_document,
 )
 from infra.mongo import Document, Session, SyncDatabase, in_transaction
+from infra.one_trip import Statement, in_one_trip, insert
 
 UNSTORABLE: Final = (OverflowError, InvalidDocument, DocumentTooLarge)
 """A number beyond 64 bits, or more than 16 MB."""
@@ -35,6 +36,10 @@ Move: TypeAlias = Callable[[SyncDatabase, Session], None]
 """Moves the place that was come to, from what it was; raises `Overtaken` where it is elsewhere."""
 
 
+class _Unexpected(Exception):
+    """A document is there that no projector has written: it gives way to ours."""
+
+
 def fold_and_write(
     db: SyncDatabase, batches: Sequence[Batch], move: Move
 ) -> tuple[Folded, Timestamp]:
@@ -43,19 +48,27 @@ def fold_and_write(
     load_together(db, batches)
     folded: Folded = [(folder, *folder.fold(keys)) for folder, keys in batches]
 
-    def write(db: SyncDatabase, session: Session, *, sure: bool = False) -> Session:
+    def quickly(db: SyncDatabase, session: Session) -> Session:
+        move(db, session)
+        if statements := list(_statements(folded)):
+            answers = in_one_trip(db, session, statements)
+            if "writeErrors" in answers[-1]:
+                raise _Unexpected
+        return session
+
+    def one_by_one(db: SyncDatabase, session: Session) -> Session:
         move(db, session)
         for folder, changed, failed in folded:
-            (folder.write_on_loaded if sure else folder.write)(db, changed, session)
+            folder.write(db, changed, session)
             if failed:
                 db[PARKED].insert_many([parked_document(p) for p in failed], session=session)
         return session
 
     def written() -> Session:
         try:
-            return in_transaction(db, partial(write, sure=True))
-        except BulkWriteError:  # a document is there that no projector has written: it gives way
-            return in_transaction(db, write)
+            return in_transaction(db, quickly)
+        except _Unexpected:
+            return in_transaction(db, one_by_one)
 
     try:
         session = written()
@@ -64,6 +77,12 @@ def fold_and_write(
         session = written()
     assert session.operation_time, "it has been written"
     return folded, session.operation_time
+
+
+def _statements(folded: Folded) -> Iterator[Statement]:
+    for folder, changed, failed in folded:
+        yield from folder.statements(changed)
+        yield from insert(PARKED, (bson.encode(parked_document(parked)) for parked in failed))
 
 
 def load_together(db: SyncDatabase, batches: Iterable[Batch]) -> None:

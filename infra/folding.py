@@ -4,7 +4,7 @@ The same code runs for the live generation and for one that is being rebuilt.
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from math import inf
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -15,6 +15,7 @@ from domain.decider import message
 from domain.recorded import Recorded
 from infra.codec import from_stored, now, to_stored
 from infra.mongo import Document, Mongo, Session, SyncDatabase
+from infra.one_trip import Statement, delete, insert, put
 
 PARKED: Final = "parked"
 SKIPPED: Final = "skipped"
@@ -209,15 +210,21 @@ class Folder:
                 session=session,
             )
 
-    def write_on_loaded(self, db: SyncDatabase, changed: Changed, session: Session) -> None:
-        """The same where the documents in memory are what is stored: those that are new are
-        inserted, in a call of their own, which costs half as much. Raises `BulkWriteError` where
-        there are some after all."""
-        new = {key for key in changed if self._kept[key] is None}
-        inserted = [document_of(key, *changed[key]) for key in new if changed[key][0] is not None]
-        if inserted:
-            db[self.collection].insert_many(inserted, ordered=False, session=session)
-        self.write(db, {key: changed[key] for key in changed.keys() - new}, session)
+    def statements(self, changed: Changed) -> Iterator[Statement]:
+        """The same where the documents in memory are what is stored, to be sent with others: those
+        that are new are inserted, which costs half as much."""
+        new, known, gone = [], [], []
+        for key, (view, position) in changed.items():
+            if self._kept[key] is None:
+                if view is not None:
+                    new.append(bson.encode(document_of(key, view, position)))
+            elif view is None:
+                gone.append(key)
+            else:
+                known.append(document_of(key, view, position))
+        yield from insert(self.collection, new)
+        yield from put(self.collection, known)
+        yield from delete(self.collection, gone)
 
     def hold(self, changed: Changed) -> None:
         """Remember documents, however many: they are not written yet."""

@@ -45,21 +45,32 @@ class Statement:
 
 def insert(collection: str, documents: Iterable[bytes]) -> Iterator[Statement]:
     """Statements that insert these documents in order; none for none."""
+    return _in_pieces({"insert": collection, "ordered": True}, "documents", documents)
+
+
+def put(collection: str, documents: Iterable[Document]) -> Iterator[Statement]:
+    """Statements that put each of these in the place of the one with its `_id`, if there is one."""
+    places = ({"q": {"_id": each["_id"]}, "u": each, "upsert": True} for each in documents)
+    return _in_pieces({"update": collection}, "updates", map(bson.encode, places))
+
+
+def delete(collection: str, keys: Iterable[str]) -> Iterator[Statement]:
+    """Statements that delete the documents with these `_id`s."""
+    places = ({"q": {"_id": key}, "limit": 1} for key in keys)
+    return _in_pieces({"delete": collection}, "deletes", map(bson.encode, places))
+
+
+def _in_pieces(command: Document, field: str, documents: Iterable[bytes]) -> Iterator[Statement]:
     piece: list[bytes] = []
     size = 0
     for document in documents:
         if piece and (size + len(document) > MOST_BYTES or len(piece) == MOST_DOCUMENTS):
-            yield _insert(collection, piece)
+            yield Statement(command=command, field=field, documents=piece)
             piece, size = [], 0
         piece.append(document)
         size += len(document)
     if piece:
-        yield _insert(collection, piece)
-
-
-def _insert(collection: str, documents: Sequence[bytes]) -> Statement:
-    command = {"insert": collection, "ordered": True}
-    return Statement(command=command, field="documents", documents=documents)
+        yield Statement(command=command, field=field, documents=piece)
 
 
 def update(collection: str, where: Document, change: Document) -> Statement:

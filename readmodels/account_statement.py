@@ -20,7 +20,7 @@ from readmodels.projection import Projection, index, joined, parted
 # -- statements
 
 
-class StatementLine(Struct, frozen=True, kw_only=True):
+class StatementLine(Struct, frozen=True, kw_only=True, gc=False):
     """One posting, with the entry that it is part of. `amount` in minor units."""
 
     account: Account
@@ -82,7 +82,7 @@ ACCOUNT_STATEMENT: Final = Projection(
 # -- balances
 
 
-class AccountBalance(Struct, frozen=True, kw_only=True):
+class AccountBalance(Struct, frozen=True, kw_only=True, gc=False):
     """`debit` and `credit` are totals in minor units, both counted up; `entries` moved it."""
 
     account: Account

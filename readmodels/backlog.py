@@ -17,7 +17,7 @@ from domain.recorded import Recorded
 from readmodels.projection import Projection, field_of, index, own_stream
 
 
-class BacklogLine(Struct, frozen=True, kw_only=True):
+class BacklogLine(Struct, frozen=True, kw_only=True, gc=False):
     number: int
     sku: str
     quantity: int
@@ -25,7 +25,7 @@ class BacklogLine(Struct, frozen=True, kw_only=True):
     dispatched_on: date | None = None
 
 
-class BacklogOrder(Struct, frozen=True, kw_only=True):
+class BacklogOrder(Struct, frozen=True, kw_only=True, gc=False):
     """`last_dispatched_on` is None while there are open lines: those not dispatched yet."""
 
     order_id: str

@@ -23,7 +23,7 @@ from readmodels.projection import Projection, field_of, index, own_stream
 from readmodels.words import folded, words
 
 
-class CustomerListed(Struct, frozen=True, kw_only=True):
+class CustomerListed(Struct, frozen=True, kw_only=True, gc=False):
     """`search` holds the words of the name, `sort_name` all of it, without case and accents."""
 
     customer_id: str

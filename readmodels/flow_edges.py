@@ -15,7 +15,7 @@ from domain.recorded import Recorded
 from readmodels.projection import Projection, index, joined, parted
 
 
-class FlowEdge(Struct, frozen=True, kw_only=True):
+class FlowEdge(Struct, frozen=True, kw_only=True, gc=False):
     """`by` is the aggregate of an event, or who sent the command. `delays` by milliseconds."""
 
     source: str

@@ -56,7 +56,7 @@ KINDS: Final[Mapping[type, NotificationKind]] = {
 }
 
 
-class Notification(Struct, frozen=True, kw_only=True):
+class Notification(Struct, frozen=True, kw_only=True, gc=False):
     customer_id: str
     kind: NotificationKind
     order_id: str | None

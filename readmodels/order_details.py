@@ -27,7 +27,7 @@ from readmodels.projection import Projection, field_of, index, own_stream
 from readmodels.wording import sentence
 
 
-class OrderLine(Struct, frozen=True, kw_only=True):
+class OrderLine(Struct, frozen=True, kw_only=True, gc=False):
     """`unit_price` and `net` (price times quantity less discount) in minor units of the order's
     currency.
 
@@ -49,7 +49,7 @@ class OrderLine(Struct, frozen=True, kw_only=True):
     returned_at: datetime | None = None
 
 
-class TimelineEntry(Struct, frozen=True, kw_only=True):
+class TimelineEntry(Struct, frozen=True, kw_only=True, gc=False):
     """One event of the order. `reason` is the event's own, or else that of the command."""
 
     position: int
@@ -61,7 +61,7 @@ class TimelineEntry(Struct, frozen=True, kw_only=True):
     text: str
 
 
-class OrderDetails(Struct, frozen=True, kw_only=True):
+class OrderDetails(Struct, frozen=True, kw_only=True, gc=False):
     order_id: str
     customer_id: str
     status: OrderStatus
@@ -179,9 +179,9 @@ def _weighed(order: OrderDetails) -> OrderDetails:
     """The order with the status that its lines make."""
     status = status_of(
         lines=len(order.lines),
-        dispatched=sum(line.dispatched_at is not None for line in order.lines),
-        delivered=sum(line.delivered_at is not None for line in order.lines),
-        returned=sum(line.returned_at is not None for line in order.lines),
+        dispatched=sum([line.dispatched_at is not None for line in order.lines]),
+        delivered=sum([line.delivered_at is not None for line in order.lines]),
+        returned=sum([line.returned_at is not None for line in order.lines]),
         confirmed=order.confirmed_at is not None,
     )
     return replace(order, status=status)

@@ -24,7 +24,7 @@ from readmodels.page import FIRST_PAGE, Condition, Field, Page, Select, Sort, se
 from readmodels.projection import Projection, field_of, index, own_stream
 
 
-class OrderListed(Struct, frozen=True, kw_only=True):
+class OrderListed(Struct, frozen=True, kw_only=True, gc=False):
     """`total` in minor units. A returned line counts as dispatched and delivered, too."""
 
     order_id: str

@@ -47,7 +47,7 @@ class PaymentStatus(Enum):
     """What was set aside is free again; nothing was captured."""
 
 
-class PaymentListed(Struct, frozen=True, kw_only=True):
+class PaymentListed(Struct, frozen=True, kw_only=True, gc=False):
     """Amounts in minor units. `reference` is the provider's name for the payment."""
 
     payment_id: str

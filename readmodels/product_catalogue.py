@@ -24,7 +24,7 @@ from readmodels.stock_change import STOCK_MOVED, StockMoved, stock_change, strea
 from readmodels.words import folded, words
 
 
-class ProductListed(Struct, frozen=True, kw_only=True):
+class ProductListed(Struct, frozen=True, kw_only=True, gc=False):
     """`version` is that of the product's stream; stock moves on without it."""
 
     sku: str

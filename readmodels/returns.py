@@ -19,7 +19,7 @@ from readmodels.page import FIRST_PAGE, Condition, Field, Page, Select, Sort, se
 from readmodels.projection import Projection, index, joined
 
 
-class CustomerReturns(Struct, frozen=True, kw_only=True):
+class CustomerReturns(Struct, frozen=True, kw_only=True, gc=False):
     """`by_month` has the exact worth by the order's month (`2026-03`), `months` these months."""
 
     customer_id: str

@@ -49,7 +49,7 @@ def _amounts(lines: Iterable[Line]) -> tuple[int, int]:
 # -- by day
 
 
-class DailySales(Struct, frozen=True, kw_only=True):
+class DailySales(Struct, frozen=True, kw_only=True, gc=False):
     """Of the orders placed on `day`: those that stand, and how many were cancelled since."""
 
     day: date
@@ -115,7 +115,7 @@ SALES_BY_DAY: Final = Projection(
 # -- by product and region
 
 
-class ProductSales(Struct, frozen=True, kw_only=True):
+class ProductSales(Struct, frozen=True, kw_only=True, gc=False):
     """Of one region, or of all together (`region` is None then). `name` is what the product was
     called when it was last ordered."""
 

@@ -36,7 +36,7 @@ class ShipmentStatus(Enum):
     CALLED_OFF = "called_off"
 
 
-class ShipmentListed(Struct, frozen=True, kw_only=True):
+class ShipmentListed(Struct, frozen=True, kw_only=True, gc=False):
     """`lines`, `sent` and `arrived` are line numbers of the order, in order."""
 
     shipment_id: str

@@ -18,7 +18,7 @@ from readmodels.projection import Projection, field_of, index
 from readmodels.stock_change import STOCK_MOVED, StockMoved, stock_change, streams_of_product
 
 
-class StockLevel(Struct, frozen=True, kw_only=True):
+class StockLevel(Struct, frozen=True, kw_only=True, gc=False):
     """`version` is that of the stock item's stream; 0 while there has been no stock."""
 
     sku: str

@@ -3,15 +3,18 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
 
+from domain.recorded import Recorded
 from infra import batches as batches_module
 from infra.batches import load_together
 from infra.codec import Unreadable
 from infra.commands import CommandHandler
-from infra.folding import PARKED
+from infra.folding import PARKED, Folder
 from infra.log import EVENTS, Log
 from infra.mongo import Unavailable
 from infra.projector import Projector, Superseded
@@ -82,6 +85,54 @@ async def test_it_says_how_many_events_there_were(
     assert await projector.run_once() == 0
     await handle_all(handler, [toy.Put(jar="a")] * 5)
     assert [await projector.run_once(3) for _ in range(3)] == [3, 2, 0]
+
+
+async def test_what_a_batch_begins_is_not_looked_for(handler: CommandHandler, log: Log) -> None:
+    await handle_all(handler, [toy.Put(jar="a"), toy.Put(jar="b"), toy.Put(jar="a")])
+    events = await log.read(0)
+
+    def missing(projection: toy.Toy, events: Sequence[Recorded], position: float = inf) -> set[str]:
+        folder = Folder(projection, "", position)
+        touched = folder.touched(events)
+        folder.expect_begun(touched)
+        return set(folder.missing(touched))
+
+    assert missing(toy.contents(), events) == set()
+    assert missing(toy.contents(), events[2:]) == {"a"}  # its stream began before
+    assert missing(toy.tallies(), events) != set()  # all streams touch them
+    assert missing(replace(toy.tallies(), once=True), events) == set()
+    assert missing(toy.contents(), events, position=0) == {"a", "b"}  # some may be ahead
+
+
+async def test_a_document_may_go_and_come_again(log: Log, handler: CommandHandler) -> None:
+    def fold(_: toy.Content | None, recorded: Recorded, __: str) -> toy.Content | None:
+        return None if isinstance(recorded.event, toy.MarblesTaken) else toy.Content(marbles=1)
+
+    shrinking = (replace(toy.contents(), fold=fold),)
+    await prepare_read_models(log, shrinking)
+    projector = Projector(log, shrinking)
+    there = []
+    for commands in (
+        [toy.Put(jar="a", marbles=5), toy.Put(jar="b", marbles=5)],
+        [toy.Take(jar="a"), toy.Put(jar="b")],
+        [toy.Put(jar="a"), toy.Take(jar="b"), toy.Put(jar="b"), toy.Take(jar="b")],
+        [toy.Put(jar="c"), toy.Take(jar="c")],
+    ):
+        await handle_all(handler, commands)
+        await projector.run_to_end()
+        there.append({document["_id"] for document in await documents(log, "contents")})
+        assert await problems(log, shrinking) == []
+    assert there == [{"a", "b"}, {"b"}, {"a"}, {"a"}]
+
+
+async def test_a_document_that_nobody_has_projected_gives_way(
+    log: Log, handler: CommandHandler, projector: Projector
+) -> None:
+    stray = {"_id": "a", "position": 99, "marbles": 7}
+    await log.mongo.run(lambda db: db["rm_contents_1"].insert_one(dict(stray)))
+    await handle_all(handler, [toy.Put(jar="a", marbles=5), toy.Put(jar="b")])
+    await projector.run_to_end()
+    assert await problems(log) == []
 
 
 # -- crashes
