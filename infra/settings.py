@@ -92,7 +92,8 @@ class Settings:
     """How one process runs. Environment: `TIDINGS_<NAME>`, `MONGODB_URI`, and what `kafka` says.
 
     `sampler_share` of one core goes into comparing documents with the log, all the time.
-    `read_preference` says which members of the replica set queries read documents from.
+    `read_preference` says which members of the replica set queries read documents from. `workers`
+    is how many processes serve on the port, the first one included.
     """
 
     mongodb_uri: str | None = None
@@ -100,6 +101,7 @@ class Settings:
     home: Path = Path(".tidings")
     host: str = "127.0.0.1"
     port: int = 8000
+    workers: int = 1
     production: bool = False
     allowed_origins: tuple[str, ...] = ()
     jwt_issuer: str | None = None
@@ -152,6 +154,8 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         found["mongodb_uri"] = uri
     if not 0 <= found.get("sampler_share", 0) <= 1:
         raise SettingInvalid("TIDINGS_SAMPLER_SHARE must be from 0 (off) to 1 (a whole core).")
+    if found.get("workers", 1) < 1:
+        raise SettingInvalid("TIDINGS_WORKERS must be 1 or more.")
     parts = {"kafka": _kafka(environment), "shipping": _shipping(environment)}
     return Settings(**{**found, "limits": limits, "past": past, **parts})
 
