@@ -7,16 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from api.auth import Role, dev_token
 from api.bench_cli import benching
 from api.branch_cli import branching
+from api.cli import is_refusal
 from api.cli import run as _run
 from api.cli import settings_with as _settings
-from api.sandbox_book import BookUnusable
+from api.roles import Role
 from api.sandbox_cli import sandbox
-from infra.embedded import EmbeddedUnavailable
-from infra.mongo import Unavailable
-from infra.moving.frames import MoveRefused
 from infra.settings import SettingInvalid
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -39,22 +36,29 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks one.")] = None,
     only: Annotated[str | None, typer.Option(help="`api`: leave the rest to others.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the port.")
+    ] = None,
     memory_image: Annotated[
         list[str] | None,
         typer.Option(help="A read model to hold in memory; may be given several times."),
     ] = None,
 ) -> None:
     """Serve GraphQL, project and react, unless told otherwise."""
-    from api.serving import serve as serving  # noqa: PLC0415 the other commands start faster without
-    from api.web_server import AddressTaken  # noqa: PLC0415
+    from api.workers import counting_together  # noqa: PLC0415 the other commands start faster without
 
     if only not in (None, "api"):
         raise SettingInvalid(f"--only {only}: the one part that serves is `api`.")
-    try:
-        settings = _settings(host=host, port=port, memory_image=tuple(memory_image or ()) or None)
-        _run(serving(settings, project=only is None))
-    except AddressTaken as taken:
-        raise SettingInvalid(str(taken)) from taken
+    images = tuple(memory_image or ()) or None
+    settings = _settings(host=host, port=port, workers=workers, memory_image=images)
+    with counting_together(settings.workers):
+        from api.serving import serve as serving  # noqa: PLC0415 it counts
+        from api.web_server import AddressTaken  # noqa: PLC0415
+
+        try:
+            _run(serving(settings, project=only is None))
+        except AddressTaken as taken:
+            raise SettingInvalid(str(taken)) from taken
 
 
 @cli.command()
@@ -220,6 +224,8 @@ def token(
     hours: Annotated[float, typer.Option(help="How long it is good for.")] = 12.0,
 ) -> None:
     """Print a development token, for the embedded default only."""
+    from api.auth import dev_token  # noqa: PLC0415 as above
+
     print(dev_token(_settings(), subject, role, customer, hours * 3600))  # noqa: T201 the output
 
 
@@ -279,7 +285,9 @@ def main() -> None:
     """The console script."""
     try:
         cli()
-    except (SettingInvalid, EmbeddedUnavailable, Unavailable, BookUnusable, MoveRefused) as refused:
+    except Exception as refused:
+        if not is_refusal(refused):
+            raise
         print(f"tidings: {refused}", file=sys.stderr)  # noqa: T201 the one clear line
         sys.exit(2)
 

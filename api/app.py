@@ -1,10 +1,12 @@
 """The web application: GraphQL over three transports, the playground, pages for operators."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -24,6 +26,7 @@ from api.schema import RIGHTS, SCHEMA
 from api.sharing import Sharing
 from api.sse import SseEndpoint
 from api.websocket import SocketEndpoint
+from api.workers import METRICS_FOLDER
 from infra.relaying.health import relay_health
 from infra.settings import Settings
 
@@ -123,6 +126,15 @@ def _operators(runtime: Runtime, drain: Drain) -> list[Route]:
         return JSONResponse({"status": "ready", **state})
 
     async def metrics(_: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(_counted()), media_type=CONTENT_TYPE_LATEST)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+
+
+def _counted() -> CollectorRegistry:
+    """What this process has counted, or all that share its port have."""
+    if METRICS_FOLDER not in os.environ:
+        return REGISTRY
+    together = CollectorRegistry()
+    MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+    return together

@@ -14,7 +14,6 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import Enum
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -23,6 +22,7 @@ import jwt
 
 from api.errors import ApiError, ErrorCode
 from api.jwks import Jwks
+from api.roles import Role as Role  # noqa: PLC0414 part of what this file offers
 from infra.settings import SettingInvalid, Settings
 
 DEV_ISSUER: Final = "tidings-dev"
@@ -36,12 +36,6 @@ _MOST_KNOWN: Final = 1_000
 
 _SKEW: Final = 5.0
 """Seconds that the issuer's clock may be ahead of ours."""
-
-
-class Role(Enum):
-    CUSTOMER = "customer"
-    STAFF = "staff"
-    OPERATOR = "operator"
 
 
 @dataclass(frozen=True)

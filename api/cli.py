@@ -6,7 +6,7 @@ from typing import Any
 
 from api.logs import configure_logs
 from infra.garbage import collect_rarely
-from infra.settings import Settings, read_settings
+from infra.settings import SettingInvalid, Settings, read_settings
 
 
 def settings_with(**overrides: Any) -> Settings:
@@ -24,3 +24,14 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 
     collect_rarely()
     return uvloop.run(work)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether it says in one line what cannot work, and needs no traceback."""
+    from api.sandbox_book import BookUnusable  # noqa: PLC0415 good commands start faster without
+    from infra.embedded import EmbeddedUnavailable  # noqa: PLC0415 as above
+    from infra.mongo import Unavailable  # noqa: PLC0415 as above
+    from infra.moving.frames import MoveRefused  # noqa: PLC0415 as above
+
+    told = (SettingInvalid, EmbeddedUnavailable, Unavailable, BookUnusable, MoveRefused)
+    return isinstance(error, told)

@@ -77,7 +77,7 @@ async def send(info: Info, input: Input, payload: type[P]) -> P:
         request_of(input, command, context.principal.subject, context.trace_id)
     )
     if isinstance(answer, Accepted):
-        return payload(errors=[], receipt=_receipt(answer))
+        return payload(errors=[], receipt=_receipt(input.command_id, answer))
     return payload(errors=[as_data(error) for error in answer.errors], receipt=None)
 
 
@@ -93,9 +93,9 @@ def request_of(input: Any, command: Any, actor: str, trace: str | None = None) -
     )
 
 
-def _receipt(answer: Accepted) -> Receipt:
+def _receipt(command_id: UUID, answer: Accepted) -> Receipt:
     return Receipt(
-        command_id=UUID(answer.command_id),
+        command_id=command_id,
         aggregate_id=strawberry.ID(answer.stream),
         version=answer.version,
         position=Position(answer.position),

@@ -5,7 +5,7 @@ import contextlib
 import signal
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import uvicorn
@@ -148,12 +148,15 @@ def bind(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def until_signal(server: WebServer) -> asyncio.Future[None]:
-    """Done with the first signal; the second one stops the server at once."""
+def until_signal(
+    server: WebServer, told: Callable[[], None] = lambda: None
+) -> asyncio.Future[None]:
+    """Done with the first signal; the second one stops the server at once. `told` of both."""
     loop = asyncio.get_running_loop()
     stopping: asyncio.Future[None] = loop.create_future()
 
     def stop() -> None:
+        told()
         if stopping.done():
             server.force_exit = server.should_exit = True
         else:

@@ -20,10 +20,9 @@ from domain.published_messages import (
     MessageType,
 )
 from domain.recorded import Meta
-from infra.cloud_events import CONTENT_TYPE, StoredEvent, stored_type_name, type_name
+from infra.cloud_events import CONTENT_TYPE, MARKER, StoredEvent, stored_type_name, type_name
 from infra.codec import schema_of
 from infra.kafka import DAY, EVENTS, Topic
-from infra.relaying.records import MARKER
 
 Json: TypeAlias = dict[str, Any]
 

@@ -26,6 +26,9 @@ PREFIX: Final = "tidings"
 LOG_PREFIX: Final = "tidings.log"
 """Types of stored events begin with it: they are not what is published, even of the same name."""
 
+MARKER: Final = "tidings.Marker.v1"
+"""The type of what tells how far a partition is that rests."""
+
 CONTENT_TYPE: Final = "application/json"
 _TRACE: Final = re.compile("[0-9a-f]{32}")
 _TYPE: Final = re.compile(r"(?P<name>[\w.]+)\.v(?P<version>\d{1,9})")

@@ -56,7 +56,7 @@ class Mongo:
             retryWrites=True,
             tz_aware=True,
         )
-        self.name = database
+        self.uri, self.name = uri, database
         self.db: Any = self.client.get_database(
             database,
             codec_options=CODEC,

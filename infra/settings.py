@@ -94,6 +94,7 @@ class Settings:
     `sampler_share` of one core goes into comparing documents with the log, all the time.
     `read_preference` says which members of the replica set queries read documents from, and
     `documents_in_memory` how many are kept that were read (0: none; large ones count as several).
+    `workers` is how many processes serve on the port, the first one included.
     """
 
     mongodb_uri: str | None = None
@@ -101,6 +102,7 @@ class Settings:
     home: Path = Path(".tidings")
     host: str = "127.0.0.1"
     port: int = 8000
+    workers: int = 1
     production: bool = False
     allowed_origins: tuple[str, ...] = ()
     jwt_issuer: str | None = None
@@ -156,6 +158,8 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         raise SettingInvalid("TIDINGS_SAMPLER_SHARE must be from 0 (off) to 1 (a whole core).")
     if found.get("documents_in_memory", 0) < 0:
         raise SettingInvalid("TIDINGS_DOCUMENTS_IN_MEMORY must be 0 (off) or more.")
+    if found.get("workers", 1) < 1:
+        raise SettingInvalid("TIDINGS_WORKERS must be 1 or more.")
     parts = {"kafka": _kafka(environment), "shipping": _shipping(environment)}
     return Settings(**{**found, "limits": limits, "past": past, **parts})
 

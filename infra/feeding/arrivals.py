@@ -16,8 +16,8 @@ import msgspec
 
 from domain.decider import message
 from domain.recorded import Recorded
+from infra.cloud_events import MARKER
 from infra.codec import EventCodec
-from infra.relaying.records import MARKER
 
 POSITION: Final = "ce_position"
 TYPE: Final = "ce_type"

@@ -2,15 +2,11 @@
 events how far a partition is that rests.
 """
 
-from typing import Final
-
 import orjson
 
-from infra.cloud_events import CONTENT_TYPE
+from infra.cloud_events import CONTENT_TYPE, MARKER
 from infra.kafka import Record
 from infra.log import Log
-
-MARKER: Final = "tidings.Marker.v1"
 
 
 def source_of(log: Log) -> str:

@@ -20,11 +20,11 @@ import pytest
 from api.relaying import TOPICS
 from api.runtime import CODEC
 from domain.published import CARRIED, published
-from infra.cloud_events import encoded
+from infra.cloud_events import MARKER, encoded
 from infra.log import Log
 from infra.mongo import open_mongo
 from infra.relaying.health import RELAYS
-from infra.relaying.records import MARKER, source_of
+from infra.relaying.records import source_of
 from infra.settings import KafkaSettings
 from tests.e2e.client import STAFF, Client, anonymous, eventually
 from tests.e2e.server import environment, process, serving

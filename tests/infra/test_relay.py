@@ -15,6 +15,7 @@ import pytest
 
 from domain.recorded import Recorded
 from infra import relay as relay_module
+from infra.cloud_events import MARKER
 from infra.commands import CommandHandler
 from infra.embedded import embedded_mongod
 from infra.kafka import EVENTS, KafkaUnavailable, Record, Topic, create_topics
@@ -24,7 +25,6 @@ from infra.mongo import Document, open_mongo
 from infra.relay import Relay
 from infra.relaying.health import MAIN, RELAYS, relay_health
 from infra.relaying.lanes import Lanes, Outgoing
-from infra.relaying.records import MARKER
 from infra.settings import KafkaSettings
 from infra.tail import wake_on_growth
 from tests.infra import toy

@@ -116,3 +116,9 @@ def test_kafka_is_used_where_its_servers_are_named() -> None:
 def test_servers_of_kafka_are_hosts_with_ports(servers: str) -> None:
     with pytest.raises(SettingInvalid, match=r"KAFKA_BOOTSTRAP_SERVERS='.*' must be host:port"):
         read_settings({"KAFKA_BOOTSTRAP_SERVERS": servers})
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", ""])
+def test_there_is_at_least_one_process(text: str) -> None:
+    with pytest.raises(SettingInvalid, match="TIDINGS_WORKERS"):
+        read_settings({"TIDINGS_WORKERS": text})

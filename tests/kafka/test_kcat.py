@@ -13,11 +13,11 @@ import pytest
 from api.relaying import relay_events
 from api.runtime import CODEC
 from domain.published_messages import CUSTOMERS_TOPIC, NOTIFICATIONS_TOPIC
+from infra.cloud_events import MARKER
 from infra.kafka import EVENTS
 from infra.log import Log
 from infra.mongo import open_mongo
 from infra.relaying.health import relay_health
-from infra.relaying.records import MARKER
 from infra.settings import KafkaSettings
 from tests.infra.errands import eventually
 from tests.infra.parts import running
