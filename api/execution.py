@@ -141,7 +141,7 @@ class Executor:
             data = await run.data()
         except Exception:  # noqa: BLE001 whatever it is, graphql-core finds it again and tells it
             metrics.OPERATIONS.labels("failed").inc()
-            return await self._referred(self._start(prepared, variables, context, run.replay))
+            return await self._referred(self._start(prepared, variables, context, run.replay()))
         metrics.OPERATIONS.labels("planned").inc()
         return data, ()
 
