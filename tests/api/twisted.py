@@ -67,6 +67,14 @@ class Twisted:
     variables: dict[str, Any]
     root_fields: frozenset[str]
 
+    def switched(self) -> "Twisted | None":
+        """The same with every switch the other way, if there are any."""
+        other = {
+            name: not value if isinstance(value, bool) else value
+            for name, value in self.variables.items()
+        }
+        return None if other == self.variables else replace(self, variables=other)
+
 
 @dataclass
 class Twister:
