@@ -26,7 +26,7 @@ from api.paying import open_payments
 from api.runtime import Runtime, open_runtime
 from api.schema import RIGHTS, SCHEMA
 from domain.recorded import position_text
-from infra.settings import Limits, Settings
+from infra.settings import Limits, PastLimits, Settings
 from readmodels.registry import PROJECTIONS
 from tests.e2e.client import command
 
@@ -102,7 +102,12 @@ def data_of(answer: Answer) -> Any:
 @asynccontextmanager
 async def furnished(uri: str, database: str, home: Path) -> AsyncIterator[Furnished]:
     settings = Settings(
-        mongodb_uri=uri, database=database, home=home, sampler_share=0.0, at_least_seconds=0.01
+        mongodb_uri=uri,
+        database=database,
+        home=home,
+        sampler_share=0.0,
+        at_least_seconds=0.01,
+        past=PastLimits(generations=1_000, wait_seconds=PATIENCE),
     )
     nothing = Known((), (), (), (), (), (), (), (), (), {})
     async with (
