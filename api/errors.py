@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 from graphql import GraphQLError, GraphQLSyntaxError
+from strawberry.exceptions import StrawberryInputCoercionError
 
 from infra.branches import BranchNotReady
 from infra.mongo import Unavailable
@@ -167,11 +168,13 @@ def _place(error: Exception) -> dict[str, Any]:
 
 
 def _is_about_arguments(error: GraphQLError) -> bool:
-    """Whether graphql-core refused a field's arguments, which it does only while executing.
+    """Whether a field's arguments were refused, which is done only while executing.
 
-    All it raises has one class, so the place where it was raised tells them apart: other errors
-    of the same class quote values of ours.
+    Strawberry has a class for it. All that graphql-core raises has one class, so the place where it
+    was raised tells them apart: other errors of the same class quote values of ours.
     """
+    if isinstance(error, StrawberryInputCoercionError):
+        return True
     trace: TracebackType | None = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -145,7 +145,7 @@ class Executor:
             data = await run.data()
         except Exception:  # noqa: BLE001 whatever it is, graphql-core finds it again and tells it
             _COUNTED["failed"].inc()
-            return await self._referred(self._start(prepared, variables, context, run.replay))
+            return await self._referred(self._start(prepared, variables, context, run.replay()))
         _COUNTED["planned"].inc()
         return data, ()
 

@@ -79,7 +79,8 @@ class Constant:
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """A root field whose value is what happened: that of a subscription."""
+    """A root field whose value is there at once: what happened, for a subscription; what the
+    schema tells of itself."""
 
     key: str
     complete: Complete
@@ -138,6 +139,8 @@ class Compiler:
         source = source_of(kind, definition, node)
         if isinstance(source, Join | Resolver):
             return Later(key, source, complete)
+        if kind is self._schema.query_type and isinstance(source, Function | Introspection):
+            return Given(key, _told_at_once(source, complete))
         raise NotCovered(f"{kind.name}.{node.name.value} is no resolver")
 
     # -- functions
@@ -251,6 +254,15 @@ class Compiler:
 
     def _define(self, name: str, code: str) -> None:
         exec(compile(code, f"<plan {name}>", "exec"), self._globals)  # noqa: S102 made of the schema's names
+
+
+def _told_at_once(source: Function | Introspection, complete: Complete) -> Complete:
+    def told(_: Any, run: Any) -> Any:
+        if isinstance(source, Function):
+            return complete(source.call(None), run)
+        return complete(source.resolve(None, run, **source.arguments), run)
+
+    return told
 
 
 def _unfit() -> NoReturn:

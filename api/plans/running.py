@@ -10,7 +10,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from contextvars import copy_context
 from inspect import isawaitable
 from typing import Any, TypeAlias, cast
 
@@ -26,17 +26,19 @@ Waiting: TypeAlias = tuple[Later, Any, Answer]
 """A field, the parent that it is asked of, and the object in the answer that it belongs to."""
 
 
-@dataclass(frozen=True)
 class Outcome:
-    """What a resolver came to."""
+    """What a resolver came to, and the context variables that it left to what is below it."""
 
-    value: Any = None
-    error: Exception | None = None
+    def __init__(self, value: Any = None, error: Exception | None = None) -> None:
+        self._value, self._error = value, error
+        self._left = copy_context()
 
-    def again(self) -> Any:
-        if self.error is not None:
-            raise self.error
-        return self.value
+    async def again(self) -> Any:
+        for variable, value in self._left.items():
+            variable.set(value)
+        if self._error is not None:
+            raise self._error
+        return self._value
 
 
 class Run:
@@ -79,10 +81,15 @@ class Run:
         apart._resolved = self._resolved
         return apart
 
-    def replay(self, resolve: Callable[..., Any], parent: Any, info: Any, **given: Any) -> Any:
-        """A middleware for graphql-core: root fields come to what they have come to here."""
-        done = self._resolved.get(info.path.key) if info.path.prev is None else None
-        return resolve(parent, info, **given) if done is None else done.again()
+    def replay(self) -> Callable[..., Any]:
+        """A middleware for graphql-core: root fields come to what they have come to here. (A plain
+        function: methods it passes over without a word.)"""
+
+        def replayed(resolve: Callable[..., Any], parent: Any, info: Any, **given: Any) -> Any:
+            done = self._resolved.get(info.path.key) if info.path.prev is None else None
+            return resolve(parent, info, **given) if done is None else done.again()
+
+        return replayed
 
     async def root(self, field: Later, data: Answer) -> None:
         """Resolve a root field, with all that is below it."""

@@ -41,8 +41,7 @@ class Variables:
         known = [each for each in signatures if not isinstance(each, GraphQLError)]
         assert len(known) == len(signatures), "validation knows their types"
         unsaid = get_variable_values(schema, self._unrequired(), {})
-        assert isinstance(unsaid, VariableValues), "validation has checked the defaults"
-        self._unsaid = unsaid.coerced
+        self._unsaid = unsaid.coerced if isinstance(unsaid, VariableValues) else None
         self._variables = [(each.name, each, coercer(each.type)) for each in known]
 
     def _unrequired(self) -> list[Any]:
@@ -64,6 +63,8 @@ class Variables:
             )
 
     def _coerced(self, given: Mapping[str, Any]) -> VariableValues:
+        if self._unsaid is None:
+            raise Odd("a default")
         sources: dict[str, VariableValueSource] = {}
         coerced: dict[str, Any] = {}
         for name, signature, coerce in self._variables:
@@ -145,7 +146,10 @@ class _Object:
                 found[out_name] = unsaid
         if seen != len(value) or (self._kind.is_one_of and not _is_one(found)):
             raise Odd(self._kind)
-        return self._kind.out_type(found)
+        try:
+            return self._kind.out_type(found)
+        except GraphQLError:  # not one key of a type that takes one of several
+            raise Odd(self._kind) from None
 
     def _field(self, name: str) -> tuple[str, str, Coerce, Any]:
         field = self._kind.fields[name]
