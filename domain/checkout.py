@@ -80,11 +80,10 @@ def _places(command: PlaceOrder, _: States) -> Iterable[str]:
 def _from_catalogue(line: LineWanted, index: int, states: States) -> LineWanted:
     """The line with everything that was left to the catalogue."""
     product = states.of(PRODUCT, product_stream(line.sku))
-    path = ("lines", str(index), "sku")
     if product.price is None:
-        raise ProductUnknown(sku=line.sku, path=path)
+        raise ProductUnknown(sku=line.sku, path=("lines", str(index), "sku"))
     if product.discontinued:
-        raise ProductIsDiscontinued(sku=line.sku, path=path)
+        raise ProductIsDiscontinued(sku=line.sku, path=("lines", str(index), "sku"))
     return LineWanted(
         sku=line.sku,
         quantity=line.quantity,

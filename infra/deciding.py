@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import count
 from typing import Any, Protocol
 
 from domain.decider import Decider, DomainError, DomainErrors, Joint, States
@@ -30,10 +29,14 @@ class Group:
 
     head: Head
     known: dict[str, Versioned] = field(default_factory=dict)
-    states: dict[str, Any] = field(default_factory=dict)
     changed: dict[str, Versioned] = field(default_factory=dict)
     events: list[NewEvent] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._state: dict[str, Any] = {}
+        self.states = States(self._state)
+        """What the group knows, as joint decisions see it."""
 
     @property
     def position(self) -> int:
@@ -42,7 +45,7 @@ class Group:
 
     def put(self, stream: str, known: Versioned) -> None:
         self.known[stream] = known
-        self.states[stream] = known.state
+        self._state[stream] = known.state
 
 
 class Decisions:
@@ -92,10 +95,9 @@ class Decisions:
         self, requests: Sequence[Request], group: Group, *, trusting: bool = False
     ) -> list[tuple[str, ...]]:
         """The streams of each request, once the group knows them all."""
-        states = States(group.states)
         while True:
             missing: dict[str, None] = {}
-            places = [self._streams(r, group, states, missing, trusting=trusting) for r in requests]
+            places = [self._streams(r, group, missing, trusting=trusting) for r in requests]
             if not missing:
                 return places
             for stream, loaded in (await self._aggregates.load(list(missing))).items():
@@ -105,7 +107,6 @@ class Decisions:
         self,
         request: Request,
         group: Group,
-        states: States,
         missing: dict[str, None],
         *,
         trusting: bool,
@@ -113,7 +114,7 @@ class Decisions:
         """The streams of a command so far, its own first. Those that neither the group nor the
         memory knows are `missing`: once they are loaded, it is asked again."""
         while True:
-            streams = self._named(request.command, states)
+            streams = self._named(request.command, group.states)
             new = [stream for stream in streams if stream not in group.known]
             lacking = False
             for stream in new:
@@ -153,10 +154,10 @@ class Decisions:
         command = request.command
         joint = self._joint.get(type(command))
         if joint is not None:
-            changes = joint.decide(command, States(group.states))
+            changes = joint.decide(command, group.states)
         else:
             decider = self._single[type(command)]
-            changes = {own: decider.decide(command, States(group.states).of(decider, own))}
+            changes = {own: decider.decide(command, group.states.of(decider, own))}
         # After the rules: whoever may not know of a stream must not learn its version.
         actual = group.known[own].version
         if request.expected_version is not None and request.expected_version != actual:
@@ -166,13 +167,14 @@ class Decisions:
     def _add(
         self, request: Request, changes: dict[str, list[Any]], group: Group, at: datetime
     ) -> None:
-        index = count()
+        index = 0
         for stream, events in changes.items():
             if not events:
                 continue
             before = group.known[stream]
             for version, event in enumerate(events, start=before.version + 1):
-                meta = _meta(request, next(index), at)
+                meta = _meta(request, index, at)
+                index += 1
                 new = NewEvent(event=event, stream=stream, version=version, meta=meta)
                 group.events.append(new)
             after = self._aggregates.evolved(stream, before, events)
