@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import strawberry
 
@@ -37,7 +37,7 @@ class Node:
     @strawberry.field
     @staticmethod
     def id(root: strawberry.Parent[Any]) -> strawberry.ID:
-        return strawberry.ID(_IDS[type(root)](root))
+        return cast(strawberry.ID, _IDS[type(root)](root))
 
 
 async def after_receipt(

@@ -8,14 +8,15 @@ For `{ id total { amount } lines { sku } }` of an order in a list, this is what 
             "total": Money_5(v2, run) if (v2 := total_4(o)) is not None else unfit(),
             "lines": None,
         }
-        if isinstance(o, OrderDetails_6): d["lines"] = lines_9(pick_8(o), run)
-        else: run.later.append((joined_10, o, d))
+        if isinstance(o, OrderDetails_6): fill_8(o, d, run)
+        else: run.later.append((joined_9, o, d))
         return d
 
 What needs another document, or has to wait, is null at first, and put down with its place in the
 answer: `api.plans.running` fills it in.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
@@ -45,7 +46,7 @@ from graphql.execution.collect_fields import (
 )
 from graphql.execution.values import VariableValues
 
-from api.joins import Join
+from api.joins import Join, ReadModel
 from api.plans.leaves import Unfit, leaf
 from api.plans.sources import (
     Attribute,
@@ -65,8 +66,18 @@ class Later:
     """A field whose value has to be waited for."""
 
     key: str
-    source: Join | Resolver
+    source: Resolver
     complete: Complete
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """Fields that are read off one other document: `fill(document, answer, run)` puts their values
+    into the object of the answer. None: there is no such document."""
+
+    projection: ReadModel
+    key: Callable[[Any], str]
+    fill: Callable[[Any, dict[str, Any], Any], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +148,7 @@ class Compiler:
         if kind is self._schema.subscription_type:
             return Given(key, complete)
         source = source_of(kind, definition, node)
-        if isinstance(source, Join | Resolver):
+        if isinstance(source, Resolver):
             return Later(key, source, complete)
         if kind is self._schema.query_type and isinstance(source, Function | Introspection):
             return Given(key, _told_at_once(source, complete))
@@ -157,6 +168,7 @@ class Compiler:
         """The name of a function that selects from an object."""
         name = self._fresh(kind.name)
         entries, rest = [], []
+        joins: dict[tuple[str, int], list[tuple[Join, str]]] = defaultdict(list)
         for key, details in fields.items():
             node = details[0].node
             if node.name.value == "__typename":
@@ -165,25 +177,33 @@ class Compiler:
             definition = self._schema.get_field(kind, node.name.value)
             assert definition is not None, "validation knows the field"
             source = source_of(kind, definition, node)
-            if isinstance(source, Join | Resolver):
+            if isinstance(source, Join):
+                entries.append(f"{key!r}: None,")
+                picked = f"(None if o is None else {self._named('pick', source.pick)}(o))"
+                value = self._completed(definition.type, details, picked)
+                joins[source.projection.name, id(source.key)].append(
+                    (source, f"{key!r}] = {value}")
+                )
+            elif isinstance(source, Resolver):
                 entries.append(f"{key!r}: None,")
                 later = Later(key, source, self._complete(definition.type, details, key))
-                rest.append(self._put_down(later))
+                rest.append(f"run.later.append(({self._named('later', later)}, o, d))")
             else:
-                entries.append(
-                    f"{key!r}: {self._completed(definition.type, details, self._value(source))},"
-                )
+                value = self._completed(definition.type, details, self._value(source))
+                entries.append(f"{key!r}: {value},")
+        rest += [self._joined(those) for those in joins.values()]
         lines = ["d = {", *(f"    {entry}" for entry in entries), "}", *rest, "return d"]
         self._define(name, "\n    ".join((f"def {name}(o, run):", *lines)) + "\n")
         return name
 
-    def _put_down(self, later: Later) -> str:
-        put_down = f"run.later.append(({self._named('later', later)}, o, d))"
-        if isinstance(later.source, Resolver):
-            return put_down
-        view = self._named("view", later.source.projection.view)
-        complete, pick = self._named("at", later.complete), self._named("pick", later.source.pick)
-        here = f"d[{later.key!r}] = {complete}({pick}(o), run)"
+    def _joined(self, joins: list[tuple[Join, str]]) -> str:
+        """The statement for fields that are read off one document."""
+        fill, first = self._fresh("fill"), joins[0][0]
+        lines = [f"    d[{assignment}\n" for _, assignment in joins]
+        self._define(fill, f"def {fill}(o, d, run):\n{''.join(lines)}")
+        view = self._named("view", first.projection.view)
+        joined = self._named("joined", Joined(first.projection, first.key, self._globals[fill]))
+        here, put_down = f"{fill}(o, d, run)", f"run.later.append(({joined}, o, d))"
         return f"if isinstance(o, {view}): {here}\n    else: {put_down}"
 
     def _value(self, source: Attribute | Function | Introspection) -> str:

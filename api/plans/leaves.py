@@ -34,7 +34,9 @@ def leaf(kind: GraphQLLeafType, value: str, named: Names) -> str:
     if isinstance(kind, GraphQLEnumType):
         known = named(f"names_of_{kind.name}", _names_of(kind))
         return f"({known}.get({value}) or {careful}({value}))"
-    return f"{careful}({value})"
+    serialized, serialize = f"{value}_out", named(f"out_{kind.name}", kind.coerce_output_value)
+    fits = f"({serialized} := {serialize}({value})).__class__ is str"
+    return f"({serialized} if {fits} else {careful}({value}))"
 
 
 def _careful(kind: GraphQLLeafType) -> Callable[[Any], Any]:

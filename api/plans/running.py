@@ -17,13 +17,11 @@ from typing import Any, TypeAlias, cast
 from graphql.execution.values import VariableValues
 from strawberry.types.info import Info
 
-from api.joins import Join
-from api.plans.compiler import Constant, Given, Later, Plan
-from api.plans.sources import Resolver
+from api.plans.compiler import Constant, Given, Joined, Later, Plan
 
 Answer: TypeAlias = dict[str, Any]
-Waiting: TypeAlias = tuple[Later, Any, Answer]
-"""A field, the parent that it is asked of, and the object in the answer that it belongs to."""
+Waiting: TypeAlias = tuple[Later | Joined, Any, Answer]
+"""What is asked for, the parent that it is asked of, and the object of the answer it belongs to."""
 
 
 class Outcome:
@@ -103,38 +101,34 @@ class Run:
         await self._settle()
 
     async def _value(self, field: Later, parent: Any) -> Any:
-        source = cast(Resolver, field.source)
-        info: Info[Any, Any] = Info(_raw_info=cast(Any, self), _field=source.field)
-        return await source.value(parent, info, self.variables)
+        info: Info[Any, Any] = Info(_raw_info=cast(Any, self), _field=field.source.field)
+        return await field.source.value(parent, info, self.variables)
 
     async def _settle(self) -> None:
         """Fill in what waits, and what waits in that, until nothing does."""
         while self.later:
             waiting, self.later = self.later, []
-            joins: dict[str, list[Waiting]] = defaultdict(list)
+            joins: dict[str, list[Any]] = defaultdict(list)
             calls: list[Coroutine[Any, Any, None]] = []
-            for one in waiting:
-                if isinstance(source := one[0].source, Join):
-                    joins[source.projection.name].append(one)
+            for field, parent, into in waiting:
+                if isinstance(field, Joined):
+                    joins[field.projection.name].append((field, parent, into))
                 else:
-                    calls.append(self._resolve(one))
+                    calls.append(self._resolve(field, parent, into))
             calls += [self._join(those) for those in joins.values()]
             await _together(calls)
 
-    async def _resolve(self, waiting: Waiting) -> None:
-        field, parent, into = waiting
+    async def _resolve(self, field: Later, parent: Any, into: Answer) -> None:
         into[field.key] = field.complete(await self._value(field, parent), self)
 
-    async def _join(self, waiting: list[Waiting]) -> None:
+    async def _join(self, waiting: list[tuple[Joined, Any, Answer]]) -> None:
         """All of them ask for documents of one read model."""
-        asked = [(cast(Join, field.source), field, parent, into) for field, parent, into in waiting]
-        keys = [join.key(parent) for join, _, parent, _ in asked]
+        keys = [field.key(parent) for field, parent, _ in waiting]
         unique = list(dict.fromkeys(keys))
-        views = await self.context.load_many(asked[0][0].projection, unique)
+        views = await self.context.load_many(waiting[0][0].projection, unique)
         found = dict(zip(unique, views, strict=True))
-        for key, (join, field, _, into) in zip(keys, asked, strict=True):
-            view = found[key]
-            into[field.key] = field.complete(None if view is None else join.pick(view), self)
+        for key, (field, _, into) in zip(keys, waiting, strict=True):
+            field.fill(found[key], into, self)
 
 
 async def _together(calls: Iterable[Coroutine[Any, Any, None]]) -> None:
