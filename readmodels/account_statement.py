@@ -6,13 +6,12 @@
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from msgspec import Struct
-from msgspec.structs import replace
-
 from domain.account import Account, EntryPosted
+from domain.decider import message
 from domain.recorded import Recorded
 from readmodels.page import FIRST_PAGE, Condition, Field, Op, Page, Select, Sort, every, select
 from readmodels.projection import Projection, index, joined, parted
@@ -20,7 +19,8 @@ from readmodels.projection import Projection, index, joined, parted
 # -- statements
 
 
-class StatementLine(Struct, frozen=True, kw_only=True, gc=False):
+@message
+class StatementLine:
     """One posting, with the entry that it is part of. `amount` in minor units."""
 
     account: Account
@@ -82,7 +82,8 @@ ACCOUNT_STATEMENT: Final = Projection(
 # -- balances
 
 
-class AccountBalance(Struct, frozen=True, kw_only=True, gc=False):
+@message
+class AccountBalance:
     """`debit` and `credit` are totals in minor units, both counted up; `entries` moved it."""
 
     account: Account

@@ -5,11 +5,9 @@
 3. Worth is revenue: price times quantity less discount, before tax, exact.
 """
 
+from dataclasses import replace
 from datetime import date
 from typing import Any, Final, TypeAlias, assert_never
-
-from msgspec import Struct
-from msgspec.structs import replace
 
 from domain.decider import message
 from domain.order import OrderCancelled, OrderLinesDispatched, OrderPlaced
@@ -17,7 +15,8 @@ from domain.recorded import Recorded
 from readmodels.projection import Projection, field_of, index, own_stream
 
 
-class BacklogLine(Struct, frozen=True, kw_only=True, gc=False):
+@message
+class BacklogLine:
     number: int
     sku: str
     quantity: int
@@ -25,7 +24,8 @@ class BacklogLine(Struct, frozen=True, kw_only=True, gc=False):
     dispatched_on: date | None = None
 
 
-class BacklogOrder(Struct, frozen=True, kw_only=True, gc=False):
+@message
+class BacklogOrder:
     """`last_dispatched_on` is None while there are open lines: those not dispatched yet."""
 
     order_id: str

@@ -1,11 +1,9 @@
 """Customer directory: who are our customers, and how do we find one by name?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, assert_never, get_args
-
-from msgspec import Struct
-from msgspec.structs import replace
 
 from domain.address import Address
 from domain.customer import (
@@ -17,13 +15,15 @@ from domain.customer import (
     Event,
     Standing,
 )
+from domain.decider import message
 from domain.recorded import Recorded
 from readmodels.page import FIRST_PAGE, Condition, Field, Op, Page, Select, Sort, select
 from readmodels.projection import Projection, field_of, index, own_stream
 from readmodels.words import folded, words
 
 
-class CustomerListed(Struct, frozen=True, kw_only=True, gc=False):
+@message
+class CustomerListed:
     """`search` holds the words of the name, `sort_name` all of it, without case and accents."""
 
     customer_id: str

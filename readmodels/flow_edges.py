@@ -5,17 +5,17 @@
 2. Delays are kept as a histogram of milliseconds, each rounded up to one significant digit.
 """
 
+from dataclasses import field, replace
 from typing import Final
 
-from msgspec import Struct, field
-from msgspec.structs import replace
-
+from domain.decider import message
 from domain.flow import Edge
 from domain.recorded import Recorded
 from readmodels.projection import Projection, index, joined, parted
 
 
-class FlowEdge(Struct, frozen=True, kw_only=True, gc=False):
+@message
+class FlowEdge:
     """`by` is the aggregate of an event, or who sent the command. `delays` by milliseconds."""
 
     source: str

@@ -9,9 +9,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
-from msgspec import Struct
-
 from domain.customer import CustomerAddressChanged, CustomerReinstated, CustomerSuspended
+from domain.decider import message
 from domain.order import (
     OrderCancelled,
     OrderConfirmed,
@@ -56,7 +55,8 @@ KINDS: Final[Mapping[type, NotificationKind]] = {
 }
 
 
-class Notification(Struct, frozen=True, kw_only=True, gc=False):
+@message
+class Notification:
     customer_id: str
     kind: NotificationKind
     order_id: str | None

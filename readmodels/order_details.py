@@ -1,13 +1,12 @@
 """Order details: everything about one order, what became of each line, and how it came about."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, Final, TypeAlias, assert_never, get_args
 
-from msgspec import Struct
-from msgspec.structs import replace
-
 from domain.address import Address
+from domain.decider import message
 from domain.money import rounded
 from domain.order import (
     Event,
@@ -27,7 +26,8 @@ from readmodels.projection import Projection, field_of, index, own_stream
 from readmodels.wording import sentence
 
 
-class OrderLine(Struct, frozen=True, kw_only=True, gc=False):
+@message
+class OrderLine:
     """`unit_price` and `net` (price times quantity less discount) in minor units of the order's
     currency.
 
@@ -49,7 +49,8 @@ class OrderLine(Struct, frozen=True, kw_only=True, gc=False):
     returned_at: datetime | None = None
 
 
-class TimelineEntry(Struct, frozen=True, kw_only=True, gc=False):
+@message
+class TimelineEntry:
     """One event of the order. `reason` is the event's own, or else that of the command."""
 
     position: int
@@ -61,7 +62,8 @@ class TimelineEntry(Struct, frozen=True, kw_only=True, gc=False):
     text: str
 
 
-class OrderDetails(Struct, frozen=True, kw_only=True, gc=False):
+@message
+class OrderDetails:
     order_id: str
     customer_id: str
     status: OrderStatus
@@ -81,6 +83,8 @@ class OrderDetails(Struct, frozen=True, kw_only=True, gc=False):
 
 
 LinesMoved: TypeAlias = OrderLinesDispatched | OrderLinesDelivered | OrderLinesReturned
+Later: TypeAlias = OrderReserved | OrderNotReserved | OrderConfirmed | OrderCancelled | LinesMoved
+"""What happens to an order that has been placed."""
 
 
 def evolve(order: OrderDetails | None, recorded: Recorded, _: str) -> OrderDetails | None:
@@ -90,16 +94,22 @@ def evolve(order: OrderDetails | None, recorded: Recorded, _: str) -> OrderDetai
     if order is None:
         return None
     timeline = (*order.timeline, _entry(event, recorded))
-    order = replace(order, timeline=timeline, version=recorded.version)
+    return replace(order, timeline=timeline, version=recorded.version, **_changes(order, event))
+
+
+def _changes(order: OrderDetails, event: Later) -> dict[str, Any]:
+    """The fields that the event changes, to be changed at once: each change makes a new order."""
     match event:
         case OrderReserved() | OrderNotReserved():
-            return order
+            return {}
         case OrderConfirmed():
-            return _weighed(replace(order, confirmed_at=event.at))
+            return {"confirmed_at": event.at, "status": _weighed(order.lines, confirmed=True)}
         case OrderCancelled():
-            return replace(order, status=OrderStatus.CANCELLED)
+            return {"status": OrderStatus.CANCELLED}
         case OrderLinesDispatched() | OrderLinesDelivered() | OrderLinesReturned():
-            return _weighed(replace(order, lines=_moved(order.lines, event)))
+            lines = _moved(order.lines, event)
+            confirmed = order.confirmed_at is not None
+            return {"lines": lines, "status": _weighed(lines, confirmed=confirmed)}
         case _:
             assert_never(event)
 
@@ -175,16 +185,15 @@ def _stepped(
     return tuple(after)
 
 
-def _weighed(order: OrderDetails) -> OrderDetails:
-    """The order with the status that its lines make."""
-    status = status_of(
-        lines=len(order.lines),
-        dispatched=sum([line.dispatched_at is not None for line in order.lines]),
-        delivered=sum([line.delivered_at is not None for line in order.lines]),
-        returned=sum([line.returned_at is not None for line in order.lines]),
-        confirmed=order.confirmed_at is not None,
+def _weighed(lines: tuple[OrderLine, ...], *, confirmed: bool) -> OrderStatus:
+    """The status that its lines make of an order."""
+    return status_of(
+        lines=len(lines),
+        dispatched=sum([line.dispatched_at is not None for line in lines]),
+        delivered=sum([line.delivered_at is not None for line in lines]),
+        returned=sum([line.returned_at is not None for line in lines]),
+        confirmed=confirmed,
     )
-    return replace(order, status=status)
 
 
 ORDER_DETAILS: Final = Projection(

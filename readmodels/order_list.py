@@ -1,12 +1,11 @@
 """Order list: which orders are there, by customer, status, date or total?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Final, assert_never, get_args
 
-from msgspec import Struct
-from msgspec.structs import replace
-
+from domain.decider import message
 from domain.order import (
     Event,
     OrderCancelled,
@@ -24,7 +23,8 @@ from readmodels.page import FIRST_PAGE, Condition, Field, Page, Select, Sort, se
 from readmodels.projection import Projection, field_of, index, own_stream
 
 
-class OrderListed(Struct, frozen=True, kw_only=True, gc=False):
+@message
+class OrderListed:
     """`total` in minor units. A returned line counts as dispatched and delivered, too."""
 
     order_id: str

@@ -5,13 +5,12 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from enum import Enum
 from typing import Final, assert_never, get_args
 
-from msgspec import Struct
-from msgspec.structs import replace
-
+from domain.decider import message
 from domain.payment import (
     AuthorisationRequested,
     CaptureRequested,
@@ -47,7 +46,8 @@ class PaymentStatus(Enum):
     """What was set aside is free again; nothing was captured."""
 
 
-class PaymentListed(Struct, frozen=True, kw_only=True, gc=False):
+@message
+class PaymentListed:
     """Amounts in minor units. `reference` is the provider's name for the payment."""
 
     payment_id: str

@@ -5,11 +5,10 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, TypeAlias, assert_never, get_args
 
-from msgspec import Struct
-from msgspec.structs import replace
-
+from domain.decider import message
 from domain.money import Money
 from domain.product import (
     ProductAdded,
@@ -24,7 +23,8 @@ from readmodels.stock_change import STOCK_MOVED, StockMoved, stock_change, strea
 from readmodels.words import folded, words
 
 
-class ProductListed(Struct, frozen=True, kw_only=True, gc=False):
+@message
+class ProductListed:
     """`version` is that of the product's stream; stock moves on without it."""
 
     sku: str

@@ -6,9 +6,6 @@
 4. Total: in a branch an order may be cancelled that was never placed; that is no document.
 5. A view's fields are stored as they are, plus `_id` (the key) and `position` (of the last event
    that touched it). Money is in minor units, `exact` amounts in 1/10,000 of one.
-6. A view is an immutable value. Ours are structs: a fold makes many, and making or changing one
-   takes a twentieth of the time that it takes with a dataclass, which serves as well. They hold no
-   cycles: the garbage collector need not walk those that are remembered (`gc=False`).
 """
 
 from collections.abc import Callable, Iterable

@@ -6,11 +6,9 @@
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any, Final, TypeAlias
-
-from msgspec import Struct, field
-from msgspec.structs import replace
 
 from domain.decider import message
 from domain.order import OrderLinesReturned
@@ -19,7 +17,8 @@ from readmodels.page import FIRST_PAGE, Condition, Field, Page, Select, Sort, se
 from readmodels.projection import Projection, index, joined
 
 
-class CustomerReturns(Struct, frozen=True, kw_only=True, gc=False):
+@message
+class CustomerReturns:
     """`by_month` has the exact worth by the order's month (`2026-03`), `months` these months."""
 
     customer_id: str

@@ -7,12 +7,11 @@
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Final, TypeAlias
 
-from msgspec import Struct
-from msgspec.structs import replace
-
+from domain.decider import message
 from domain.order import OrderCancelled, OrderPlaced
 from domain.order_line import Line
 from domain.recorded import Recorded
@@ -49,7 +48,8 @@ def _amounts(lines: Iterable[Line]) -> tuple[int, int]:
 # -- by day
 
 
-class DailySales(Struct, frozen=True, kw_only=True, gc=False):
+@message
+class DailySales:
     """Of the orders placed on `day`: those that stand, and how many were cancelled since."""
 
     day: date
@@ -70,11 +70,13 @@ def evolve_day(sales: DailySales | None, recorded: Recorded, _: str) -> DailySal
     units, exact = _amounts(event.lines)
     if isinstance(event, OrderPlaced):
         sales = sales or DailySales(day=_placed_on(event), currency=event.currency)
-        return replace(
-            sales,
+        return DailySales(  # as `replace` does, in a third of the time
+            day=sales.day,
+            currency=sales.currency,
             orders=sales.orders + 1,
             units=sales.units + units,
             revenue_exact=sales.revenue_exact + exact,
+            cancelled_orders=sales.cancelled_orders,
         )
     return sales and replace(
         sales,
@@ -115,7 +117,8 @@ SALES_BY_DAY: Final = Projection(
 # -- by product and region
 
 
-class ProductSales(Struct, frozen=True, kw_only=True, gc=False):
+@message
+class ProductSales:
     """Of one region, or of all together (`region` is None then). `name` is what the product was
     called when it was last ordered."""
 
@@ -153,8 +156,11 @@ def evolve_product(sales: ProductSales | None, recorded: Recorded, key: str) -> 
             currency=currency,
             everywhere=not region,
         )
-        return replace(
-            sales,
+        return ProductSales(
+            sku=sku,
+            region=sales.region,
+            currency=currency,
+            everywhere=sales.everywhere,
             name=lines[-1].name,
             units=sales.units + units,
             revenue_exact=sales.revenue_exact + exact,

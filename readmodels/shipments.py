@@ -1,14 +1,13 @@
 """Shipments: what is to be sent, what is on its way, and where to?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from enum import Enum
 from typing import Final, assert_never, get_args
 
-from msgspec import Struct
-from msgspec.structs import replace
-
 from domain.address import Address
+from domain.decider import message
 from domain.recorded import Recorded
 from domain.shipment import (
     Event,
@@ -36,7 +35,8 @@ class ShipmentStatus(Enum):
     CALLED_OFF = "called_off"
 
 
-class ShipmentListed(Struct, frozen=True, kw_only=True, gc=False):
+@message
+class ShipmentListed:
     """`lines`, `sent` and `arrived` are line numbers of the order, in order."""
 
     shipment_id: str

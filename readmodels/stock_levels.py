@@ -5,11 +5,10 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, TypeAlias
 
-from msgspec import Struct
-from msgspec.structs import replace
-
+from domain.decider import message
 from domain.product import ProductAdded, ProductDiscontinued, ProductRenamed
 from domain.recorded import Recorded
 from domain.stock_item import REORDER_LEVEL, ReorderLevelSet
@@ -18,7 +17,8 @@ from readmodels.projection import Projection, field_of, index
 from readmodels.stock_change import STOCK_MOVED, StockMoved, stock_change, streams_of_product
 
 
-class StockLevel(Struct, frozen=True, kw_only=True, gc=False):
+@message
+class StockLevel:
     """`version` is that of the stock item's stream; 0 while there has been no stock."""
 
     sku: str

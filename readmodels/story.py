@@ -84,17 +84,11 @@ def _at(view: Any, path: Sequence[str]) -> Any:
             view = view[int(name)]
         elif isinstance(view, dict):
             view = view[name]
-        elif name in _fields(view):
+        elif name in getattr(view, "__dataclass_fields__", ()):
             view = getattr(view, name)
         else:
             raise LookupError(name)
     return view
-
-
-def _fields(view: Any) -> Iterable[str]:
-    """Of a view, or of a value of the domain in one."""
-    kind = type(view)
-    return getattr(kind, "__struct_fields__", ()) or getattr(kind, "__dataclass_fields__", ())
 
 
 def chain(recorded: Recorded, events: Iterable[Recorded]) -> list[Recorded]:

@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
-from msgspec import structs
 
 from domain.money import rounded
 from readmodels.backlog import BACKLOG, BacklogLine, BacklogOrder
@@ -77,7 +76,7 @@ def test_all_lines_of_a_product_count_together() -> None:
         revenue_exact=2 * (TEA_EXACT + MORE_TEA_EXACT),
     )
     sales.then("tea:EUR:EU", tea)
-    sales.then("tea:EUR", structs.replace(tea, region=None, everywhere=True))
+    sales.then("tea:EUR", replace(tea, region=None, everywhere=True))
 
 
 def test_regions_are_told_apart_and_together() -> None:
@@ -152,13 +151,9 @@ def test_a_placed_order_waits_for_dispatch() -> None:
 
 def test_a_dispatched_line_keeps_its_day() -> None:
     tea, cup, more = WAITING.lines
-    sent = (
-        structs.replace(tea, dispatched_on=TODAY + DAY),
-        cup,
-        structs.replace(more, dispatched_on=TODAY + DAY),
-    )
+    sent = replace(tea, dispatched_on=TODAY + DAY), cup, replace(more, dispatched_on=TODAY + DAY)
     given(BACKLOG, PLACED, dispatched(1, 3, rest=1)).then(
-        "order-1", structs.replace(WAITING, lines=sent, open_lines=1)
+        "order-1", replace(WAITING, lines=sent, open_lines=1)
     )
 
 
