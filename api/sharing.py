@@ -16,13 +16,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Final, Protocol, TypeAlias
-from uuid import uuid4
 
 import orjson
 
 from api.answers import OpenContext
 from api.auth import Principal
 from api.execution import Executor, Prepared
+from api.posted import new_trace_id
 from api.resuming import beginning_of
 from api.subscriptions import FOLLOWING
 from infra.cursors import Cursor, Following
@@ -151,7 +151,7 @@ def _key(asked: Subscription, variables: Mapping[str, Any]) -> Key:
 def _by_rights(asked: Subscription) -> Subscription:
     """For all who have the same rights, and as none of them."""
     principal = Principal("", asked.principal.roles, asked.principal.customer_id, inf)
-    return replace(asked, principal=principal, trace_id=uuid4().hex)
+    return replace(asked, principal=principal, trace_id=new_trace_id())
 
 
 class _Group:

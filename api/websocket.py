@@ -19,7 +19,6 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
-from uuid import uuid4
 
 import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -31,6 +30,7 @@ from api.drain import Drain, wait_until
 from api.errors import ApiError, ErrorCode, answer_errors
 from api.execution import Executor
 from api.handshake import bearer_token, is_origin_allowed
+from api.posted import new_trace_id
 from api.sharing import Sharing, Subscription
 from api.socket_messages import (
     SUBPROTOCOL,
@@ -192,7 +192,7 @@ class _Connection:
         most = self._endpoint.limits.subscriptions
         if len(self._operations) >= most:
             full = ApiError(ErrorCode.LIMIT_EXCEEDED, f"At most {most} operations a socket.")
-            await self._refuse(asked.id, full, uuid4().hex)
+            await self._refuse(asked.id, full, new_trace_id())
             return
         operation = self._operate(asked, self._principal)
         self._operations[asked.id] = self._tasks.create_task(operation)
@@ -207,7 +207,7 @@ class _Connection:
     # What is answered
 
     async def _operate(self, asked: Subscribe, principal: Principal) -> None:
-        trace_id = uuid4().hex
+        trace_id = new_trace_id()
         try:
             await self._answer(asked, principal, trace_id)
             await self._send(socket_messages.complete(asked.id))
