@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from api.logs import configure_logs
-from infra.garbage import collect_rarely
+from infra.interpreter import prepare_interpreter
 from infra.settings import SettingInvalid, Settings, read_settings
 
 
@@ -22,7 +22,7 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
     """What it comes to."""
     import uvloop  # noqa: PLC0415 only commands that run an event loop need it
 
-    collect_rarely()
+    prepare_interpreter()
     return uvloop.run(work)
 
 

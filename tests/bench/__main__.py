@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 import uvloop
 
 from infra.embedded import embedded_mongod
-from infra.garbage import collect_rarely
+from infra.interpreter import prepare_interpreter
 from tests.bench.chaining import chaining
 from tests.bench.crowding import crowding
 from tests.bench.feeding import feeding
@@ -73,7 +73,7 @@ def main() -> None:
     names = parser.parse_args().names
     if unknown := [name for name in names if name not in BENCHES]:
         parser.error(f"no benchmark is called {unknown[0]}; there are {', '.join(BENCHES)}")
-    collect_rarely()  # as `tidings` does
+    prepare_interpreter()  # as `tidings` does
     uvloop.run(run(names))
 
 
