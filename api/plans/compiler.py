@@ -1,24 +1,11 @@
 """From a validated operation to Python functions, one for each place that selects from an object.
 
-For `{ id total { amount } lines { sku } }` of an order in a list, this is what is written:
-
-    def Order_7(o, run):
-        d = {
-            "id": (v1 if … is str else as_ID_2(v1)) if (v1 := id_3(o)) is not None else unfit(),
-            "total": Money_5(v2, run) if (v2 := total_4(o)) is not None else unfit(),
-            "lines": None,
-        }
-        if isinstance(o, OrderDetails_6): fill_8(o, d, run)
-        else: run.later.append((joined_9, o, d))
-        return d
-
-What needs another document, or has to wait, is null at first, and put down with its place in the
-answer: `api.plans.running` fills it in.
+What goes out at once is an expression. What needs another document, or has to wait, is null at
+first, and put down in `run.later` with its place in the answer: `api.plans.running` fills it in.
+README.md in this folder shows such functions.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import count
 from typing import Any, NoReturn, TypeAlias
 
@@ -46,8 +33,10 @@ from graphql.execution.collect_fields import (
 )
 from graphql.execution.values import VariableValues
 
-from api.joins import Join, ReadModel
+from api.joins import Join
+from api.plans.kept import KEPT, NUMBERS, keep
 from api.plans.leaves import Unfit, leaf
+from api.plans.parts import Complete, Constant, Given, Joined, Later, Plan, RootField
 from api.plans.sources import (
     Attribute,
     Function,
@@ -57,56 +46,8 @@ from api.plans.sources import (
     source_of,
 )
 
-Complete: TypeAlias = Callable[[Any, Any], Any]
-"""From a field's value, and the run, to what stands in the answer."""
-
-
-@dataclass(frozen=True, eq=False)
-class Later:
-    """A field whose value has to be waited for."""
-
-    key: str
-    source: Resolver
-    complete: Complete
-
-
-@dataclass(frozen=True, eq=False)
-class Joined:
-    """Fields that are read off one other document: `fill(document, answer, run)` puts their values
-    into the object of the answer. None: there is no such document."""
-
-    projection: ReadModel
-    key: Callable[[Any], str]
-    fill: Callable[[Any, dict[str, Any], Any], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Constant:
-    """A root field that needs no looking up: `__typename`."""
-
-    key: str
-    value: Any
-
-
-@dataclass(frozen=True, eq=False)
-class Given:
-    """A root field whose value is there at once: what happened, for a subscription; what the
-    schema tells of itself."""
-
-    key: str
-    complete: Complete
-
-
-RootField: TypeAlias = Later | Constant | Given
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """An operation, compiled. The fields of a `serial` one are resolved one after the other."""
-
-    schema: GraphQLSchema
-    fields: tuple[RootField, ...]
-    serial: bool
+JoinedField: TypeAlias = tuple[str, Join, GraphQLOutputType, FieldDetailsList]
+"""Its key in the answer, how it is joined, and what is selected."""
 
 
 class Compiler:
@@ -122,7 +63,9 @@ class Compiler:
     ) -> None:
         self._schema, self._operation, self._variables = schema, operation, variables
         self._fragments = {name: FragmentDetails(node) for name, node in fragments.items()}
-        self._globals: dict[str, Any] = {"unfit": _unfit}
+        self._globals: dict[str, Any] = {"unfit": _unfit, "KEPT": KEPT, "keep": keep}
+        self._open = 0
+        """Places in the code where something may have to wait."""
         self._count = count(1)
 
     def plan(self) -> Plan:
@@ -166,45 +109,60 @@ class Compiler:
 
     def _object(self, kind: GraphQLObjectType, fields: GroupedFieldSet) -> str:
         """The name of a function that selects from an object."""
-        name = self._fresh(kind.name)
-        entries, rest = [], []
-        joins: dict[tuple[str, int], list[tuple[Join, str]]] = defaultdict(list)
+        name, before = self._fresh(kind.name), self._open
+        entries, statements = [], []
+        joins: dict[tuple[str, int], list[JoinedField]] = defaultdict(list)
         for key, details in fields.items():
             node = details[0].node
             if node.name.value == "__typename":
-                entries.append(f"{key!r}: {kind.name!r},")
+                entries.append(f"{key!r}: {kind.name!r}")
                 continue
             definition = self._schema.get_field(kind, node.name.value)
             assert definition is not None, "validation knows the field"
-            source = source_of(kind, definition, node)
+            source, value = source_of(kind, definition, node), "None"
             if isinstance(source, Join):
-                entries.append(f"{key!r}: None,")
-                picked = f"(None if o is None else {self._named('pick', source.pick)}(o))"
-                value = self._completed(definition.type, details, picked)
-                joins[source.projection.name, id(source.key)].append(
-                    (source, f"{key!r}] = {value}")
-                )
+                field = (key, source, definition.type, details)
+                joins[source.projection.name, id(source.key)].append(field)
             elif isinstance(source, Resolver):
-                entries.append(f"{key!r}: None,")
                 later = Later(key, source, self._complete(definition.type, details, key))
-                rest.append(f"run.later.append(({self._named('later', later)}, o, d))")
+                statements.append(f"run.later.append(({self._named('later', later)}, o, d))")
             else:
                 value = self._completed(definition.type, details, self._value(source))
-                entries.append(f"{key!r}: {value},")
-        rest += [self._joined(those) for those in joins.values()]
-        lines = ["d = {", *(f"    {entry}" for entry in entries), "}", *rest, "return d"]
-        self._define(name, "\n    ".join((f"def {name}(o, run):", *lines)) + "\n")
+            entries.append(f"{key!r}: {value}")
+        made = f"{{{', '.join(entries)}}}"
+        if joins:  # it is a document
+            made = f"{self._kept(made, before)}.copy()"
+        statements += [self._joined(those) for those in joins.values()]
+        self._open += len(statements)
+        lines = (f"def {name}(o, run):", f"d = {made}", *statements, "return d")
+        self._define(name, "\n    ".join(lines) + "\n")
         return name
 
-    def _joined(self, joins: list[tuple[Join, str]]) -> str:
+    def _joined(self, fields: list[JoinedField]) -> str:
         """The statement for fields that are read off one document."""
-        fill, first = self._fresh("fill"), joins[0][0]
-        lines = [f"    d[{assignment}\n" for _, assignment in joins]
-        self._define(fill, f"def {fill}(o, d, run):\n{''.join(lines)}")
+        fill, first, before = self._fresh("fill"), fields[0][1], self._open
+        values = [
+            self._completed(
+                kind, details, f"(None if o is None else {self._named('pick', join.pick)}(o))"
+            )
+            for _, join, kind, details in fields
+        ]
+        places = "".join(f"d[{key!r}], " for key, *_ in fields)
+        made = self._kept(f"({', '.join(values)},)", before)
+        self._define(fill, f"def {fill}(o, d, run):\n    {places}= {made}\n")
         view = self._named("view", first.projection.view)
         joined = self._named("joined", Joined(first.projection, first.key, self._globals[fill]))
         here, put_down = f"{fill}(o, d, run)", f"run.later.append(({joined}, o, d))"
         return f"if isinstance(o, {view}): {here}\n    else: {put_down}"
+
+    def _kept(self, code: str, before: int) -> str:
+        """The expression for what is made of the document `o`, which is made once, unless something
+        in it has to wait: `before` is how much was open before its code was written."""
+        if self._open != before:
+            return code
+        place, known = next(NUMBERS), self._fresh("known")
+        found = f"({known} := KEPT.get(({place}, id(o)))) is not None and {known}[0] is o"
+        return f"({known}[1] if {found} else keep({place}, o, {code}))"
 
     def _value(self, source: Attribute | Function | Introspection) -> str:
         match source:
@@ -235,6 +193,7 @@ class Compiler:
             item = self._fresh("item")
             return f"[{self._completed(kind.of_type, details, item)} for {item} in {name}]"
         if is_abstract_type(kind):
+            self._open += 1  # what is selected from is known only when it comes
             return f"{self._named(kind.name, self._by_type(kind, details))}({name}, run)"
         assert is_object_type(kind), "there are no other kinds of output types"
         return f"{self._object(kind, self._subfields(kind, details))}({name}, run)"

@@ -15,7 +15,8 @@ from graphql import (
 )
 from graphql.execution.values import VariableValues
 
-from api.plans.compiler import Compiler, Plan
+from api.plans.compiler import Compiler
+from api.plans.parts import Plan
 from api.plans.sources import NotCovered
 
 MOST_KEPT: Final = 16

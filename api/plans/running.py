@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, cast
 from graphql.execution.values import VariableValues
 from strawberry.types.info import Info
 
-from api.plans.compiler import Constant, Given, Joined, Later, Plan
+from api.plans.parts import Constant, Given, Joined, Later, Plan
 
 Answer: TypeAlias = dict[str, Any]
 Waiting: TypeAlias = tuple[Later | Joined, Any, Answer]

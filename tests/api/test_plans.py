@@ -4,7 +4,7 @@ Each answer is compared with what graphql-core makes of the same operation witho
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Annotated, Any, cast
@@ -19,7 +19,7 @@ from api.errors import ApiError, ErrorCode, Refused
 from api.execution import Answer, Executor, Prepared
 from api.inputs import prepare_inputs
 from api.joins import joined
-from api.plans import Plan
+from api.plans import Plan, kept
 from infra import metrics
 from infra.settings import Limits
 from readmodels.projection import Projection
@@ -294,6 +294,48 @@ async def test_what_is_skipped_is_not_fetched(executor: Executor) -> None:
     text = "query ($s: Boolean!) { cups { id ownerName @skip(if: $s) } }"
     await planned(executor, text, where, s=True)
     assert where.calls == []
+
+
+# -- what is kept
+
+
+@pytest.fixture
+def emptied() -> Iterator[None]:
+    kept.KEPT.clear()
+    yield
+    kept.KEPT.clear()
+
+
+TOLD = "{ things { id ... on Cup { colour ownerName } } }"
+
+
+@pytest.mark.usefixtures("emptied")
+async def test_what_was_made_of_a_document_is_made_once(executor: Executor) -> None:
+    where = shop(*_things(3))
+    first = await planned(executor, TOLD, where)
+    made = len(kept.KEPT)
+    assert made == 6  # of each cup, and of each owner
+    first["data"]["things"][0]["colour"] = "whoever has an answer may change it"
+    again = await planned(executor, TOLD, where)
+    assert len(kept.KEPT) == made
+    assert [thing["colour"] for thing in again["data"]["things"]] == ["blue"] * 3
+
+
+@pytest.mark.usefixtures("emptied")
+async def test_another_document_is_another_answer(executor: Executor) -> None:
+    where = shop(*_things(1))
+    for name in ("Ann", "Bo", "Cy"):
+        where.people["p0"] = Person(name)
+        answer = await planned(executor, TOLD, where)
+        assert answer["data"]["things"] == [{"id": "c0", "colour": "blue", "ownerName": name}]
+
+
+@pytest.mark.usefixtures("emptied")
+async def test_what_is_kept_is_bounded(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "MOST", 10)
+    for _ in range(5):
+        await planned(executor, TOLD, shop(*_things(6)))
+        assert 0 < len(kept.KEPT) <= 10
 
 
 # -- what goes wrong
