@@ -10,6 +10,7 @@ from infra.commands import CommandHandler
 from infra.following import Follower, gateway_follower, process_follower
 from infra.gateways import CALLS_AT_ONCE, Call, caller
 from infra.log import Log
+from infra.mongo import once_available
 from infra.moving.marks import why_no_reactions
 from infra.reactions import follow
 from infra.sending import sender
@@ -31,7 +32,7 @@ FOLLOWERS: Final[Mapping[str, Follower]] = {
 async def react_to_events(log: Log, handler: CommandHandler, calls: Mapping[str, Call]) -> None:
     """React until cancelled; requests to a gateway without a call wait. Where a log is not to be
     reacted to, the reason is logged."""
-    if reason := await why_no_reactions(log):
+    if reason := await once_available(lambda: why_no_reactions(log)):
         logger.warning("no reactions: %s", reason)
         return
     send = sender(handler, COMMANDS)

@@ -11,13 +11,13 @@ from typing import Any, Final
 from infra.codec import from_stored
 from infra.deadlines import DEADLINES
 from infra.folding import PARKED
-from infra.following import Deadline, Fact, Follower, Reaction, fact_of, passed, react
+from infra.following import Deadline, Fact, Follower, Reaction, passed, react
 from infra.log import Log
 from infra.mongo import Session, SyncDatabase
 from infra.parked import StillFailing
 from infra.projector import Overtaken
 from infra.records import ParkedKey
-from infra.stories import OUTBOX, Place, load_states, place_of, write_reaction
+from infra.stories import OUTBOX, Place, facts_of, load_states, place_of, write_reaction
 
 OF_OUTBOX: Final = "outbox/"
 """What the projection of a parked row begins with; the follower's name comes after."""
@@ -74,8 +74,8 @@ async def _waiting(
     """What the story has not been told, from the fact it failed at or from the one after."""
     if parked.deadline is None:
         after = parked.position if skip else parked.position - 1
-        return await _facts(log, follower, parked.key, after, place.position)
-    later = await _facts(log, follower, parked.key, parked.position - 1, place.position)
+        return await facts_of(log, follower, parked.key, after, place.position)
+    later = await facts_of(log, follower, parked.key, parked.position - 1, place.position)
     if skip:
         return later
     name = f"{follower.name}/{parked.key}/{parked.deadline}"
@@ -85,17 +85,6 @@ async def _waiting(
     return [passed(from_stored(Deadline, stored), parked.position), *later]
 
 
-async def _facts(log: Log, follower: Follower, story: str, after: int, upto: int) -> list[Fact]:
-    """All that happened to one story between two positions."""
-    types = log.codec.stored_names(follower.events)
-    return [
-        fact
-        async for events in log.scan(after, upto, type={"$in": types})
-        for recorded in events
-        if (fact := fact_of(follower, recorded)) is not None and fact.story == story
-    ]
-
-
 async def _state(log: Log, follower: Follower, parked: ParkedKey) -> Any:
     """What the story was before it failed; folded from the log where what is stored is unreadable
     (then with all that operators have skipped before)."""
@@ -103,6 +92,6 @@ async def _state(log: Log, follower: Follower, parked: ParkedKey) -> Any:
     state, _ = found[parked.key]
     if isinstance(state, Exception):
         state = follower.initial
-        for fact in await _facts(log, follower, parked.key, 0, parked.position - 1):
+        for fact in await facts_of(log, follower, parked.key, 0, parked.position - 1):
             state = follower.evolve(state, fact.event)
     return state

@@ -5,7 +5,8 @@ in one hop: `Mongo.run` hands a plain function the driver's synchronous face of 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
 
@@ -37,6 +38,15 @@ SECONDS_TO_GIVE_UP = 10.0
 TOO_LATE = 290
 """MongoDB's code for a transaction that has outlived `transactionLifetimeLimitSeconds`."""
 
+GOING = (91, 11600)
+"""MongoDB's codes for what it has not finished because it is being shut down."""
+
+THREADS = 32
+"""Calls at once, at most. While the server is away each waits for seconds, those of background work
+as well: whoever asks meanwhile is not to wait for them, too."""
+
+AGAIN_SECONDS = 0.5
+
 CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True)
 
 
@@ -64,10 +74,12 @@ class Mongo:
             read_concern=ReadConcern("majority"),
         )
         self.sync: SyncDatabase = self.db.delegate
+        self._threads = ThreadPoolExecutor(THREADS, "mongo")
 
     async def run(self, work: Callable[[SyncDatabase], T]) -> T:
         """Run `work` in one worker thread; a server out of reach raises `Unavailable`."""
-        return await asyncio.get_running_loop().run_in_executor(None, _tried, work, self.sync)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, _tried, work, self.sync)
 
     async def transaction(self, work: Callable[[SyncDatabase, Session], T]) -> T:
         """Run `work` in one transaction in one worker thread (see `in_transaction`)."""
@@ -94,6 +106,7 @@ class Mongo:
 
     def close(self) -> None:
         self.client.close()
+        self._threads.shutdown(wait=False)
 
 
 def preferred(name: str) -> Any:
@@ -121,14 +134,20 @@ def _tried(work: Callable[[SyncDatabase], T], db: SyncDatabase) -> T:
     except (ConnectionFailure, ExecutionTimeout, WTimeoutError) as error:
         raise Unavailable(str(error)) from error
     except PyMongoError as error:
-        if error.timeout or error.has_error_label("TransientTransactionError") or _too_late(error):
+        code = getattr(error, "code", None)
+        transient = error.has_error_label("TransientTransactionError")
+        if error.timeout or transient or code == TOO_LATE or code in GOING:
             raise Unavailable(str(error)) from error
         raise
 
 
-def _too_late(error: PyMongoError) -> bool:
-    """Whether a transaction took longer than the server lets one live: it was aborted."""
-    return getattr(error, "code", None) == TOO_LATE
+async def once_available(work: Callable[[], Awaitable[T]]) -> T:
+    """What `work` answers, tried until MongoDB is there: for what must not end with it."""
+    while True:
+        try:
+            return await work()
+        except Unavailable:
+            await asyncio.sleep(AGAIN_SECONDS)
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ look, several reactions deep. Nothing is written, and the doors to the outside a
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
@@ -16,8 +17,10 @@ from infra.deciding import Decisions, Group
 from infra.folding import Folder, Projection
 from infra.following import process_follower
 from infra.log import Log
+from infra.mongo import SyncDatabase
+from infra.projector import CHECKPOINTS
 from infra.reads import Reads
-from infra.stories import load_states
+from infra.stories import facts_of, load_states
 
 DEEP: Final = 5
 """Reactions after reactions that are followed."""
@@ -78,15 +81,25 @@ class Previewer:
         head = await self.log.head()
         aggregates = Aggregates(self.log, self.deciders)
         decisions = Decisions(aggregates, self.deciders, self.joints)
-        run = Run(decisions, Group(head), self.processes, self.gateways, self._state)
+        state_at = partial(self._state, head.position)
+        run = Run(decisions, Group(head), self.processes, self.gateways, state_at)
         await run.follow(request)
         run.preview.changes = await self._changes(run.preview.events, head.position)
         return run.preview
 
-    async def _state(self, process: Process[Any], story: str) -> Any:
+    async def _state(self, position: int, process: Process[Any], story: str) -> Any:
+        """What the process knows of the story at a position: it writes that a moment later."""
         follower = process_follower(process)
-        states = await self.log.mongo.run(lambda db: load_states(db, follower, [story]))
-        return states[story][0]
+
+        def stored(db: SyncDatabase) -> tuple[Any, int]:
+            place = db[CHECKPOINTS].find_one({"_id": follower.name})
+            state, told = load_states(db, follower, [story])[story]
+            return state, max(told, place["position"] if place else position)
+
+        state, told = await self.log.mongo.run(stored)
+        for fact in await facts_of(self.log, follower, story, told, position):
+            state = follower.evolve(state, fact.event)
+        return state
 
     async def _changes(self, events: Sequence[Recorded], at_least: int) -> list[WouldChange]:
         at = await self.reads.snapshot(at_least)

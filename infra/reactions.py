@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from infra.following import Follower
 from infra.log import Log
-from infra.mongo import Unavailable
+from infra.mongo import Unavailable, once_available
 from infra.outbox import Outbox
 from infra.outcomes import Carry
 from infra.reactor import Reactor
@@ -46,7 +46,7 @@ async def follow(
 ) -> None:
     """React and carry out what was asked for, until cancelled. `wake` tells of the appends of other
     processes; those of this one wake by themselves."""
-    await prepare_follower(log.mongo, follower)
+    await once_available(lambda: prepare_follower(log.mongo, follower))
     wake_on_append(log, wake, follower.events)
     outbox = Outbox(log.mongo, follower.name, carry, at_once)
     reactor = Reactor(log, follower, outbox)

@@ -41,6 +41,7 @@ from infra.jobs import (
     prepare_jobs,
 )
 from infra.log import Log
+from infra.mongo import once_available
 from infra.projector import CHECKPOINTS, MAIN, Checkpoint
 from infra.rebuilding import Run, Told
 from infra.shadow import RebuildFailed
@@ -209,7 +210,7 @@ async def keep_rebuilding(
     try:
         while True:
             under_way = {job: task for job, task in under_way.items() if not task.done()}
-            for job in await active_jobs(log.mongo):
+            for job in await once_available(lambda: active_jobs(log.mongo)):
                 fits = job.projection in own and own[job.projection].version == job.version
                 if fits and job.id not in under_way and len(under_way) < AT_ONCE:
                     work = _attempt_quietly(log, own[job.projection], job.id, keep)

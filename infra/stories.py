@@ -9,7 +9,8 @@ from domain.decider import message
 from infra.codec import from_stored, now, to_stored
 from infra.deadlines import DEADLINES, index_deadlines, write_deadlines
 from infra.folding import PARKED, parked_document
-from infra.following import Follower, Reaction, Row
+from infra.following import Fact, Follower, Reaction, Row, fact_of
+from infra.log import Log
 from infra.mongo import Document, Mongo, Session, SyncDatabase
 from infra.projector import CHECKPOINTS, Overtaken
 
@@ -64,6 +65,17 @@ def load_states(
             state = error
         states[stored["_id"]] = state, stored["position"]
     return states
+
+
+async def facts_of(log: Log, follower: Follower, story: str, after: int, upto: int) -> list[Fact]:
+    """All that happened to one story between two positions."""
+    types = log.codec.stored_names(follower.events)
+    return [
+        fact
+        async for events in log.scan(after, upto, type={"$in": types})
+        for recorded in events
+        if (fact := fact_of(follower, recorded)) is not None and fact.story == story
+    ]
 
 
 def write_reaction(
