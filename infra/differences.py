@@ -10,13 +10,11 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
-import bson
-
 from domain.decider import message
 from domain.recorded import Recorded
-from infra.folding import Projection, document_of, skipped_in
+from infra.folding import Projection, as_read, document_of, skipped_in
 from infra.log import Log
-from infra.mongo import CODEC, Document
+from infra.mongo import Document
 
 LONGEST_TEXT: Final = 60
 """Characters of a value that are told."""
@@ -106,11 +104,6 @@ def _short(text: str | None) -> str | None:
     if text is None or len(text) <= LONGEST_TEXT:
         return text
     return text[: LONGEST_TEXT - 1] + "…"
-
-
-def as_read(document: Document) -> Document:
-    """The document as the store gives it back: tuples are lists then, for instance."""
-    return bson.decode(bson.encode(document), CODEC)
 
 
 # -- which event should have set a field

@@ -7,7 +7,7 @@ branch of history (`infra.branches`). Whoever asks need not know which.
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-from infra.folding import Projection, document_of
+from infra.folding import Projection, as_read, document_of
 from infra.mongo import Document
 
 V = TypeVar("V")
@@ -26,7 +26,7 @@ class Row(Generic[V]):
 
     @property
     def document(self) -> Document:
-        return self._document or document_of(self.key, self.view, self.position)
+        return self._document or as_read(document_of(self.key, self.view, self.position))
 
     def lean(self) -> "Row[V]":
         """The same in half the memory: the document is made of the view where it is asked for."""

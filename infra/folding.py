@@ -14,7 +14,7 @@ from pymongo import DeleteOne, ReplaceOne
 from domain.decider import message
 from domain.recorded import Recorded
 from infra.codec import from_stored, now, to_stored
-from infra.mongo import Document, Mongo, Session, SyncDatabase
+from infra.mongo import CODEC, Document, Mongo, Session, SyncDatabase
 from infra.one_trip import Statement, delete, insert, put
 
 PARKED: Final = "parked"
@@ -246,6 +246,11 @@ class Folder:
 def document_of(key: str, view: Any, position: int) -> Document:
     """A view as it is stored."""
     return {"_id": key, "position": position, **to_stored(view)}
+
+
+def as_read(document: Document) -> Document:
+    """The document as the store gives it back: tuples are lists then, for instance."""
+    return bson.decode(bson.encode(document), CODEC)
 
 
 def _written(key: str, view: Any, position: int) -> ReplaceOne[Document] | DeleteOne:

@@ -9,12 +9,13 @@ from collections.abc import Collection, Iterable, Sequence
 
 from domain.decider import message
 from domain.recorded import Recorded
-from infra.differences import Difference, as_read, difference
+from infra.differences import Difference, difference
 from infra.folding import (
     Changed,
     Folder,
     LeftOut,
     Projection,
+    as_read,
     collection_of,
     document_of,
     left_out_in,

@@ -106,7 +106,6 @@ class Mongo:
 
     def close(self) -> None:
         self.client.close()
-        self._threads.shutdown(wait=False)
 
 
 def preferred(name: str) -> Any:

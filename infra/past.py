@@ -13,9 +13,8 @@ from typing import Any
 
 from infra import positions
 from infra.codec import from_stored
-from infra.differences import as_read
 from infra.documents import Documents, Row
-from infra.folding import Folder, Projection, document_of, left_out_in
+from infra.folding import Folder, Projection, as_read, document_of, left_out_in
 from infra.live import Live
 from infra.log import Log
 from infra.mongo import Document, SyncDatabase

@@ -16,8 +16,8 @@ from typing import Any, Final, Protocol
 from domain.decider import message
 from domain.recorded import Recorded
 from infra.codec import Unreadable
-from infra.differences import Difference, as_read, difference, explained, shortened
-from infra.folding import PARKED, Folder, Projection, document_of, left_out_in, skipped_in
+from infra.differences import Difference, difference, explained, shortened
+from infra.folding import PARKED, Folder, Projection, as_read, document_of, left_out_in, skipped_in
 from infra.generations import checkpoint_of
 from infra.log import EVENTS, SCAN_BATCH, Head, Log
 from infra.log_check import LogCheck

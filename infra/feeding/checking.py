@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from domain.recorded import Recorded
-from infra.differences import Difference, as_read, difference
+from infra.differences import Difference, difference
 from infra.feeding.group import checkpoint_fed, places, read_rounds
-from infra.folding import PARKED, Changed, Folder, Projection, collection_of, document_of
+from infra.folding import PARKED, Changed, Folder, Projection, as_read, collection_of, document_of
 from infra.kafka import partition_of
 from infra.log import Log
 from infra.mongo import Document, SyncDatabase

@@ -17,9 +17,8 @@ import pytest
 from pymongo.database import Database
 
 from api.runtime import CODEC
-from infra.differences import as_read
 from infra.feeding.group import FEEDS, GROUP
-from infra.folding import collection_of, document_of
+from infra.folding import as_read, collection_of, document_of
 from infra.mongo import CODEC as BSON
 from infra.projector import CHECKPOINTS
 from readmodels.customer_directory import CUSTOMER_DIRECTORY

@@ -12,9 +12,8 @@ from domain.recorded import Recorded
 from domain.variant import Variant
 from infra.branches import Domain
 from infra.commands import CommandHandler
-from infra.differences import as_read
 from infra.documents import Documents
-from infra.folding import Projection, document_of
+from infra.folding import Projection, as_read, document_of
 from infra.mongo import Document
 from infra.projector import Projector
 from tests.infra import toy

@@ -5,7 +5,15 @@ from typing import Any, Final
 import pytest
 from pymongo.errors import OperationFailure
 
-from infra.mongo import TOO_LATE, Document, Mongo, Session, SyncDatabase, Unavailable
+from infra.mongo import (
+    TOO_LATE,
+    Document,
+    Mongo,
+    Session,
+    SyncDatabase,
+    Unavailable,
+    once_available,
+)
 
 LIFETIME: Final = "transactionLifetimeLimitSeconds"
 MOST_SECONDS: Final = 5
@@ -37,3 +45,26 @@ async def test_a_transaction_that_outlives_its_time_is_trouble_that_passes(mongo
     assert isinstance(cause, OperationFailure)
     assert cause.code == TOO_LATE
     assert await mongo.run(lambda db: db["slow"].find_one()) == {"_id": 1}
+
+
+async def test_what_must_not_end_is_tried_until_the_store_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("infra.mongo.AGAIN_SECONDS", 0)
+    answers: list[str | Unavailable] = [Unavailable("away"), Unavailable("away"), "there"]
+
+    async def work() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Unavailable):
+            raise answer
+        return answer
+
+    assert await once_available(work) == "there"
+
+
+async def test_what_is_not_the_store_being_away_is_raised() -> None:
+    async def work() -> None:
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        await once_available(work)
