@@ -12,6 +12,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from api.auth import Principal
 from api.errors import ApiError, ErrorCode
+from api.inputs import prepare_inputs
 from api.rights import STAFF, rights
 from api.scalars import SCALARS, Count
 from api.shipping_desk import labels
@@ -183,3 +184,4 @@ RIGHTS: Final = rights((Query, Mutation))
 SCHEMA: Final = strawberry.Schema(
     query=Query, mutation=Mutation, config=StrawberryConfig(scalar_map=SCALARS)
 )
+prepare_inputs(SCHEMA)
