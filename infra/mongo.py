@@ -60,7 +60,7 @@ class Mongo:
     def __init__(self, uri: str, database: str) -> None:
         self.client: Any = AsyncIOMotorClient(
             uri,
-            serverSelectionTimeoutMS=5_000,
+            serverSelectionTimeoutMS=4_000,  # twice in one operation is still in its time
             connectTimeoutMS=5_000,
             retryReads=True,
             retryWrites=True,
